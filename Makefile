@@ -1,0 +1,84 @@
+# make run [CMD='curl -sI http://example.org']    a shell, or one command, whose traffic goes through tunproxy
+# make test                                       every test; installs what they need where it may
+# make bench | lint | format | build | clean
+#
+# PYTHON=python3.12   the Python to use (3.11 or newer)     VENV=.venv   where its environment lives
+# MYPYC_OPT_LEVEL=0   build fast, run slower                TUNPROXY_PURE=1   build uncompiled
+
+PYTHON ?= python3
+VENV ?= .venv
+MYPYC_OPT_LEVEL ?= 3
+TUNPROXY_PURE ?=
+
+PY := $(VENV)/bin/python
+PYTEST := $(PY) -P -m pytest
+SOURCES := pyproject.toml hatch_build.py $(shell find tunproxy plugins -name __pycache__ -prune -o -print)
+INSTALLED := $(VENV)/.installed-O$(MYPYC_OPT_LEVEL)$(if $(filter-out 0,$(TUNPROXY_PURE)),-pure)
+
+export MYPYC_OPT_LEVEL TUNPROXY_PURE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export TUNPROXY_RUN := $(value CMD)
+unexport PYTHONPATH CMD
+
+.PHONY: run build test bench lint format clean
+.DELETE_ON_ERROR:
+
+run: build
+	@if [ -n "$$TUNPROXY_RUN" ]; then \
+	    exec $(VENV)/bin/tunproxy exec -- sh -c "$$TUNPROXY_RUN"; \
+	else \
+	    exec $(VENV)/bin/tunproxy exec -- "$${SHELL:-/bin/sh}"; \
+	fi
+
+build: $(INSTALLED)
+
+$(INSTALLED): $(VENV)/.build-tools $(SOURCES)
+	@echo 'building tunproxy ...' >&2
+	@rm -rf build/wheel $(VENV)/.installed-*
+	@MYPY_CACHE_DIR=$(CURDIR)/.mypy_cache/build $(PY) -m hatchling build -t wheel -d build/wheel >/dev/null
+	@$(PY) -m pip install -q --no-index --no-deps --force-reinstall build/wheel/tunproxy-*.whl
+	@touch $@
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "tunproxy needs Python 3.11 or newer (try make PYTHON=python3.11)" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	    || { echo "cannot make $(VENV): Python's venv module is missing (apt-get install python3-venv)" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.build-tools: $(PY) pyproject.toml packaging/requirements.py
+	@echo 'installing what tunproxy is built with into $(VENV) ...' >&2
+	@$(PY) packaging/requirements.py >$@.txt && $(PY) -m pip install -q -r $@.txt && touch $@
+
+$(VENV)/.test-tools: $(PY) pyproject.toml packaging/requirements.py
+	@echo 'installing what the tests need into $(VENV) ...' >&2
+	@$(PY) packaging/requirements.py test dev >$@.txt && $(PY) -m pip install -q -r $@.txt && touch $@
+
+# The packet path is tested as it is written and as it is compiled; programs and the kernel meet what
+# is installed. Where nothing could be compiled, that is the uncompiled code, and the build said so.
+test:
+	@packaging/test-programs
+	@$(MAKE) --no-print-directory $(VENV)/.test-tools build
+	@status=0; mode=compiled; \
+	$(PY) -P -c 'import sys; from tunproxy import version; sys.exit(not version.is_compiled())' || mode=installed; \
+	$(PYTEST) --mode interpreted tests/unit tests/sim || status=1; \
+	$(PYTEST) --mode $$mode tests/unit tests/sim tests/system tests/interop || status=1; \
+	[ $$status -eq 0 ] || echo "make test: at least one of the two runs failed, see their summaries"; \
+	exit $$status
+
+bench: build
+	@$(PY) -P tests/bench/micro.py
+	@$(PY) -P tests/bench/end_to_end.py
+
+lint: $(VENV)/.test-tools
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: $(VENV)/.test-tools
+	@$(VENV)/bin/ruff check --fix-only .
+	@$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

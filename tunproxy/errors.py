@@ -1,0 +1,41 @@
+"""The errors that tunproxy raises for its callers' mistakes and for what the host refuses.
+
+A bad packet is never an exception: it is a value that its receiver counts and drops. Exceptions of
+other libraries are translated at the edge of the package that met them, with ``raise ... from``.
+
+A message has no full stop and reads ``what failed: why (what to do)``, for example
+``cannot open /dev/net/tun: permission denied (needs CAP_NET_ADMIN)``. The command line prints it as
+one line and exits with ``exit_code``.
+"""
+
+from typing import ClassVar
+
+
+class TunproxyError(Exception):
+    """Tell the user in one line what failed, why, and what to do."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigError(TunproxyError):
+    """An option or a setting cannot be used as it was given."""
+
+
+class RuleError(TunproxyError):
+    """A rule file cannot be understood; the message starts with file and line."""
+
+
+class SystemChangeError(TunproxyError):
+    """The host refused a change, or lacks what the change needs."""
+
+
+class UpstreamError(TunproxyError):
+    """An upstream could not be reached, or refused to serve the flow."""
+
+
+class LocalProtocolError(TunproxyError):
+    """Our own code was about to break a protocol; what it asked for was not sent."""
+
+
+class RemoteProtocolError(TunproxyError):
+    """The other side broke a protocol."""
