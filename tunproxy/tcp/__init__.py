@@ -1,0 +1,25 @@
+"""The TCP engine: segments and time in, segments, deadlines and stream bytes out.
+
+Promises
+    No I/O, no clock, no randomness: the same state, segment and ``now`` give the same new state and the
+    same output. Bytes are delivered once, in order, unaltered. The advertised right edge never moves
+    left. Memory is bounded by ``rcv_buf`` and OVERDRAFT, and by the peer's window and SND_BUF.
+
+Vocabulary
+    ``snd_una snd_nxt snd_wnd rcv_nxt`` … are RFC 9293's; ``conn`` is one ``Connection``; ``out`` is where
+    finished frames go (``wire.sink``). ``rcv_adv`` is the right edge that we have advertised.
+
+Theory of operation
+    ``passive.open_passive`` makes a connection from a SYN but does not answer it: the owner does that with
+    ``accept`` once the target is known to answer, or with ``refuse``. After that the owner calls
+    ``receive.receive`` for each segment, takes the bytes out of ``rcv_queue`` and says so with
+    ``took``, puts bytes in with ``queue``, and calls ``transmit.transmit`` when a batch is done and
+    ``deadline.on_deadline`` when ``next_deadline`` has come. State changes go through ``state.enter``.
+    Retransmission: ``snd_nxt`` never moves back. What is believed lost lies in [``rtx_nxt``,
+    ``lost_until``), minus what the ``scoreboard`` says has arrived; ``transmit`` sends it again before
+    anything new, as far as ``congestion`` allows.
+
+Reading order
+    ``seq``, ``state``, ``connection``, ``passive``, ``receive``, ``transmit``, ``deadline``; beside them
+    ``send_buffer``, ``assembler``, ``scoreboard``, ``rtt``, ``congestion``, ``active``
+"""
