@@ -1,0 +1,12 @@
+"""How many seeds the simulator plays, and which one again."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.sim.apps", "tests.sim.world")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("sim", "simulator")
+    group.addoption("--seeds", type=int, help="how many seeds to play (default: 200, compiled 2000)")
+    group.addoption("--seed", type=int, help="play this seed only and print every packet")
+    group.addoption("--write-table", action="store_true", help="write the throughput table anew")

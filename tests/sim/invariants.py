@@ -1,0 +1,79 @@
+"""What must hold of a connection after every step, whatever its peer, its path and its owner do."""
+
+from collections.abc import Iterator
+
+from tunproxy.tcp.assembler import MAX_PIECES
+from tunproxy.tcp.connection import SND_BUF, Connection
+from tunproxy.tcp.deadline import next_deadline
+from tunproxy.tcp.seq import seq_sub
+from tunproxy.tcp.state import (
+    CLOSE_WAIT,
+    CLOSED,
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    LAST_ACK,
+    NAMES,
+    TIME_WAIT,
+    TRANSITIONS,
+)
+from tunproxy.tcp.transmit import OVERDRAFT
+
+SENDING = (ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, CLOSING, LAST_ACK)
+
+
+def violations(conn: Connection) -> Iterator[str]:
+    """Yield what is wrong with a connection that has just sent all it may, and whose owner took its turn."""
+    flight, length = conn.flight_size, conn.buffer.length
+    most = conn.settings.rcv_buf + OVERDRAFT
+    if conn.rcv_queued != sum(len(piece) for piece in conn.rcv_queue):
+        yield "rcv_queued is wrong"
+    if conn.rcv_queued > most:
+        yield f"{conn.rcv_queued} octets wait for the application"
+    assembler = conn.assembler
+    if assembler is not None and (assembler.held > most or len(assembler.blocks(1000)) > MAX_PIECES):
+        yield "too much is held ahead of a gap"
+    if length > SND_BUF + conn.snd_mss:
+        yield f"{length} octets wait to be sent"
+    if conn.state == CLOSED and next_deadline(conn) >= 0:
+        yield "a timer runs after the end"
+    if conn.state == TIME_WAIT and conn.time_wait_at < 0:
+        yield "TIME-WAIT would last for ever"
+    if conn.ack_now:
+        yield "an acknowledgment is due and was not sent"
+    if conn.state < ESTABLISHED:
+        return
+    if seq_sub(conn.rcv_adv, conn.rcv_nxt) < 0:
+        yield "rcv_nxt passed the window"
+    if conn.state not in SENDING:
+        return
+    marks = [seq_sub(mark, conn.snd_una) for mark in (conn.rtx_nxt, conn.lost_until, conn.snd_nxt)]
+    if marks != sorted(marks) or marks[0] < 0:
+        yield f"rtx_nxt, lost_until, snd_nxt are {marks} behind snd_una"
+    if flight > length + (1 if conn.fin_sent else 0):
+        yield f"{flight} octets under way of {length}"
+    if conn.scoreboard is not None and conn.scoreboard.sacked > flight:
+        yield "more arrived than was sent"
+    if conn.congestion.cwnd < conn.snd_mss:
+        yield f"the congestion window is {conn.congestion.cwnd}"
+    if flight > 0:
+        if conn.rto_at < 0:
+            yield "octets are under way and no timer runs"
+    elif (length > 0 or (conn.fin_queued and not conn.fin_sent)) and conn.persist_at < 0:
+        yield "octets wait and nobody asks for a window"
+
+
+def _closure() -> set[tuple[int, int]]:
+    """Return the moves that one event can make: several of the table in a row, or to CLOSED."""
+    found = {(int(before), int(after)) for before, after, _ in TRANSITIONS}
+    while True:
+        more = {(a, d) for a, b in found for c, d in found if b == c} | found
+        if more == found:
+            return found | {(state, int(CLOSED)) for state in range(len(NAMES))}
+        found = more
+
+
+REACHABLE = _closure()
+
+
+REACHABLE = _closure()
