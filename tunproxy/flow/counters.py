@@ -1,0 +1,47 @@
+"""Counters of the packet path: plain numbers, read by whoever shows them."""
+
+from typing import final
+
+from mypy_extensions import i64, mypyc_attr
+
+from tunproxy.wire.reasons import NAMES
+
+
+@final
+@mypyc_attr(native_class=True)
+class Counters:
+    """What happened since the start. drops is indexed by drop reason (see ``reasons``)."""
+
+    def __init__(self) -> None:
+        self.turns: i64 = 0  # of the packet path's loop
+        self.empty_reads: i64 = 0  # of the device
+        self.frames_in: i64 = 0
+        self.frames_out: i64 = 0
+        self.bytes_in: i64 = 0
+        self.bytes_out: i64 = 0
+        self.flows_opened: i64 = 0
+        self.flows_refused: i64 = 0
+        self.retransmits: i64 = 0
+        self.drops: list[int] = [0] * len(NAMES)
+
+    def drop(self, reason: i64) -> None:
+        """Count one dropped packet."""
+        self.drops[reason] += 1
+
+    def snapshot(self) -> dict[str, int]:
+        """Return all counters by name; reasons that never occurred are left out."""
+        found = {
+            "turns": int(self.turns),
+            "empty_reads": int(self.empty_reads),
+            "frames_in": int(self.frames_in),
+            "frames_out": int(self.frames_out),
+            "bytes_in": int(self.bytes_in),
+            "bytes_out": int(self.bytes_out),
+            "flows_opened": int(self.flows_opened),
+            "flows_refused": int(self.flows_refused),
+            "retransmits": int(self.retransmits),
+        }
+        for reason, count in enumerate(self.drops):
+            if count:
+                found["drop_" + NAMES[reason].replace("-", "_")] = count
+        return found

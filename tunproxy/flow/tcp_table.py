@@ -1,0 +1,192 @@
+"""The table of TCP flows: finds the flow of a segment, opens new ones, answers segments of none.
+
+The key is the raw run of octets that holds addresses and ports (source and target address, source and
+target port), so finding a flow costs one slice and one look-up.
+"""
+
+import socket
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from tunproxy.clock import Micros
+from tunproxy.flow.counters import Counters
+from tunproxy.flow.ports import Decider, FrameSink, Opener, Poller, SocketMaker
+from tunproxy.flow.targets import Targets, is_multicast
+from tunproxy.flow.tcp_flow import FlowContext, TcpFlow
+from tunproxy.flow.verdict import DIAL, DROP, OPEN, FlowInfo, Verdict
+from tunproxy.tcp.connection import Settings
+from tunproxy.tcp.passive import open_passive, refuse
+from tunproxy.tcp.seq import seq_lt
+from tunproxy.tcp.state import TIME_WAIT
+from tunproxy.wire.ip import TCP, Endpoints, IpView
+from tunproxy.wire.reasons import (
+    LAND,
+    MARTIAN_TARGET,
+    MULTICAST,
+    NO_FLOW,
+    OK,
+    REJECTED,
+    TABLE_FULL,
+    UPSTREAM_FULL,
+)
+from tunproxy.wire.tcp import ACK, RST, SYN, Segment, emit_rst_for, parse_tcp
+
+_INET: Final = int(socket.AF_INET)
+_INET6: Final = int(socket.AF_INET6)
+
+# our choices
+MAX_FLOWS: Final[i64] = 65536  # that hold a descriptor
+MAX_OPENING: Final[i64] = 4096  # targets dialled at the same time; a client asks again after a second
+
+
+@final
+@mypyc_attr(native_class=True)
+class TcpTable:
+    """All TCP flows of one stack. secret is 16 random octets that keep our initial numbers unguessable."""
+
+    def __init__(
+        self,
+        sink: FrameSink,
+        poller: Poller,
+        sockets: SocketMaker,
+        targets: Targets,
+        decider: Decider,
+        opener: Opener,
+        counters: Counters,
+        settings: Settings,
+        secret: bytes,
+        max_flows: i64 = MAX_FLOWS,
+    ) -> None:
+        self._context: Final = FlowContext(sink, poller, counters, opener)
+        self._flows: Final = self._context.flows
+        self._sink: Final = sink
+        self._sockets: Final = sockets
+        self._targets: Final = targets
+        self._decider: Final = decider
+        self._counters: Final = counters
+        self._settings: Final = settings
+        self._secret: Final = secret
+        self._max_flows: Final = max_flows
+        self._seg: Final = Segment()
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def on_packet(self, frame: bytes, view: IpView, is_verified: bool, now: Micros) -> None:
+        """Process a TCP packet that is not a fragment. What it changes moves bytes only at end_batch."""
+        seg = self._seg
+        reason = parse_tcp(frame, view, is_verified, seg)
+        if reason != OK:
+            self._counters.drop(reason)
+            return
+        key = _key(frame, view)
+        flow = self._flows.get(key)
+        if flow is None:
+            self._on_stray(key, frame, view, now)
+        elif seg.flags & SYN and not seg.flags & ACK and _may_reuse(flow, seg):
+            flow.drop()
+            self._open(key, frame, view, now)
+        else:
+            flow.on_segment(seg, now)
+
+    def end_batch(self, now: Micros) -> None:
+        """Settle every flow that got segments since the last call."""
+        context = self._context
+        if len(context.touched) > 0:
+            touched = context.touched
+            context.touched = []
+            for flow in touched:
+                flow.settle(now)
+
+    def close(self) -> None:
+        """Reset every flow, on both sides."""
+        for flow in list(self._flows.values()):
+            flow.drop()
+
+    def _on_stray(self, key: bytes, frame: bytes, view: IpView, now: Micros) -> None:
+        """Process a segment that belongs to no flow (RFC 9293 §3.10.7.1, §3.10.7.2)."""
+        seg = self._seg
+        if seg.flags & RST:
+            self._counters.drop(NO_FLOW)
+        elif seg.flags & SYN and not seg.flags & ACK:
+            self._open(key, frame, view, now)
+        else:
+            self._counters.drop(NO_FLOW)
+            self._sink.write(emit_rst_for(self._settings.scratch, _ends(frame, view, self._seg), seg))
+
+    def _open(self, key: bytes, frame: bytes, view: IpView, now: Micros) -> None:
+        """Begin a flow: decide where it goes, and dial or ask for it; the client hears when that is known."""
+        seg = self._seg
+        ends = _ends(frame, view, seg)
+        target, client = ends.source, ends.destination
+        if is_multicast(target) or is_multicast(client):
+            self._counters.drop(MULTICAST)
+            return
+        if target == client and seg.source_port == seg.target_port:
+            self._counters.drop(LAND)
+            return
+        context = self._context
+        if context.live >= self._max_flows or context.opening >= MAX_OPENING:
+            self._counters.drop(TABLE_FULL)
+            return
+        number = i64(hash(self._secret + key) & 0x3FFF_FFFF_FFFF_FFFF)
+        iss = (number + now // 4) & 0xFFFF_FFFF  # RFC 6528 §3: a clock of 4 µs and a keyed hash
+        conn = open_passive(ends, self._settings, seg, iss, number >> 32)
+        info = FlowInfo("tcp", client, seg.source_port, target, seg.target_port)
+        verdict = self._decider.decide(info)
+        kind = verdict.kind
+        if kind == DIAL:
+            address = self._dial_address(info, verdict)
+            if address is None:
+                self._counters.drop(MARTIAN_TARGET)
+                refuse(conn, self._sink)
+                return
+            self._dial(TcpFlow(key, conn, context, frame), address, ":" in address[0], now)
+        elif kind == OPEN:
+            flow = TcpFlow(key, conn, context, frame)
+            self._flows[key] = flow
+            flow.ask(info, verdict)
+        else:
+            self._counters.drop(REJECTED)
+            if kind != DROP:
+                refuse(conn, self._sink)
+
+    def _dial_address(self, info: FlowInfo, verdict: Verdict) -> tuple[str, int] | None:
+        if verdict.address:
+            return verdict.address, int(verdict.port or info.target_port)
+        return self._targets.resolve(info.target, info.target_port)
+
+    def _dial(self, flow: TcpFlow, address: tuple[str, int], is_ipv6: bool, now: Micros) -> None:
+        try:
+            sock = self._sockets.tcp(_INET6 if is_ipv6 else _INET)
+        except OSError:  # out of descriptors: the client asks again
+            self._counters.drop(UPSTREAM_FULL)
+            return
+        self._flows[flow.key] = flow
+        flow.dial(sock, address, now)
+
+
+def _key(frame: bytes, view: IpView) -> bytes:
+    """Return addresses and ports as they stand in the packet."""
+    ports_off = view.src_off + 2 * view.address_len
+    if ports_off == view.payload_off:
+        return frame[view.src_off : ports_off + 4]
+    return frame[view.src_off : ports_off] + frame[view.payload_off : view.payload_off + 4]
+
+
+def _ends(frame: bytes, view: IpView, seg: Segment) -> Endpoints:
+    size = view.address_len
+    source = frame[view.dst_off : view.dst_off + size]
+    destination = frame[view.src_off : view.src_off + size]
+    return Endpoints(source, destination, seg.target_port, seg.source_port, TCP)
+
+
+def _may_reuse(flow: TcpFlow, seg: Segment) -> bool:
+    """Tell whether this SYN may replace a flow in TIME-WAIT (RFC 6191, RFC 9293 §3.10.7.4)."""
+    conn = flow.conn
+    if conn.state != TIME_WAIT:
+        return False
+    if conn.ts_on and seg.ts_val >= 0 and seq_lt(conn.ts_recent, seg.ts_val):
+        return True
+    return seq_lt(conn.rcv_nxt, seg.seq)
