@@ -1,0 +1,27 @@
+"""UDP and ICMP echo: datagrams of clients through sockets of the host, and back.
+
+Promises
+    A client's UDP port is one port of the host for as long as it is used, whatever targets it writes to, and
+    everybody may answer there (RFC 4787: endpoint-independent mapping and filtering). Datagrams of one path
+    stay in order, whole, and are never held back: what is gathered in a batch of frames leaves at its end.
+    What the network reports (refused, unreachable, too big, expired) reaches the client as the ICMP error
+    it would have got itself. Replies are never invented.
+
+Vocabulary
+    association one UDP port of a client, and the socket that stands for it
+    path        one target of an association, as the client and as the host know it
+    unit        the size of each datagram in a super-packet
+    name        an address as the kernel writes it
+    traits      what of the client's IP header goes out again
+
+Theory of operation
+    ``table.DatagramTable`` finds the ``Path`` of a datagram with one slice and one look-up, and gathers
+    datagrams of equal size there; at the end of the batch the ``Association`` sends them as one, which the
+    kernel cuts again. A socket that is readable is read with one call for many datagrams (``receiver``),
+    and those of one sender go to the client as one super-packet (``outlet``). ``error_queue`` and
+    ``icmp_sender`` turn errors around. ``reassembly`` makes whole packets before any of this, ``fragments``
+    cuts those that the device cannot take. ``echo`` is the same for ping.
+
+Reading order
+    ``table``, ``path``, ``association``, ``receiver``, ``outlet``, ``icmp_sender``, ``echo``, ``reassembly``
+"""
