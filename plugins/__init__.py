@@ -1,0 +1,1 @@
+"""First-party plugins, installed as ``tunproxy_plugins``: each the worked example of a hook."""

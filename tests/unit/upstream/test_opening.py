@@ -1,0 +1,419 @@
+"""Coroutines that open upstreams: every request is answered once, whatever they do."""
+
+import asyncio
+import errno
+import gc
+import logging
+import socket
+import ssl
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+
+import pytest
+
+from tunproxy.flow.ports import OpenRequest, SocketMaker
+from tunproxy.flow.verdict import OPEN, FlowInfo, Verdict
+from tunproxy.upstream.base import REFUSED, SILENT, UNREACHABLE, Dialer, OpenError, OpenUpstream
+from tunproxy.upstream.opening import AsyncDialer, AsyncOpener, errno_of
+from tunproxy.upstream.sockets import KernelSockets
+
+pytestmark = pytest.mark.filterwarnings("error")  # a socket that nobody closed, a task nobody awaited
+
+FLOW = FlowInfo("tcp", bytes([10, 0, 0, 2]), 40000, bytes([192, 0, 2, 7]), 80)
+Open = Callable[[FlowInfo, Dialer], Awaitable[object]]
+
+
+class Proxy(OpenUpstream):
+    """An upstream whose conversation is what a test hands in."""
+
+    def __init__(self, conversation: Open) -> None:
+        super().__init__("proxy")
+        self.conversation = conversation
+
+    async def open(self, info: FlowInfo, dialer: Dialer) -> socket.socket:
+        return await self.conversation(info, dialer)  # type: ignore[return-value]  # on purpose
+
+
+class Request(OpenRequest):
+    """Notes how it is answered."""
+
+    def __init__(self) -> None:
+        self.answers: list[socket.socket | int] = []
+
+    def opened(self, sock: socket.socket) -> None:
+        self.answers.append(sock)
+
+    def failed(self, error: int) -> None:
+        self.answers.append(error)
+
+
+class Path:
+    """Stands for the packet path: notes that it was asked to let asyncio have its turn."""
+
+    def __init__(self) -> None:
+        self.yields = 0
+
+    def yield_loop(self) -> None:
+        self.yields += 1
+
+
+class Bench:
+    """A loop with an opener on it."""
+
+    def __init__(self, time_limit: float = 5.0) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.path = Path()
+        self.opener = AsyncOpener(self.loop, self.path, time_limit=time_limit)
+
+    def open(self, conversation: Open) -> Request:
+        request = Request()
+        self.opener.open(FLOW, Proxy(conversation).verdict(), request)
+        return request
+
+    def run(self, seconds: float = 0.0) -> None:
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+
+    def answer_to(self, conversation: Open) -> socket.socket | int:
+        """Return the one answer to a request, leaving time for a second one."""
+        request = self.open(conversation)
+        for _ in range(100):
+            self.run(0.01)
+            if request.answers:
+                break
+        self.run(0.01)
+        (answer,) = request.answers
+        return answer
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.opener.close()
+    made.loop.close()
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+def test_open_connected_socket_goes_to_the_flow(bench: Bench, server: socket.socket) -> None:
+    host, port = server.getsockname()
+    answer = bench.answer_to(lambda info, dialer: dialer.connect(host, port))
+    assert isinstance(answer, socket.socket)
+    with answer, server.accept()[0] as conn:
+        conn.sendall(b"hello")
+        bench.run(0.01)
+        assert answer.recv(10) == b"hello"
+        assert answer.gettimeout() == 0
+    assert bench.opener.statistics().opened == 1
+    assert bench.opener.statistics().pending == 0
+
+
+def test_open_from_inside_select_begins_later_and_asks_the_packet_path_to_yield(bench: Bench) -> None:
+    begun = []
+
+    async def begin(info: FlowInfo, dialer: Dialer) -> object:
+        begun.append(info)
+        raise OpenError("no")
+
+    request = bench.open(begin)
+    assert (begun, request.answers, bench.path.yields) == ([], [], 1)
+    assert bench.opener.statistics().pending == 1
+    bench.run(0.01)
+    assert begun == [FLOW]
+    assert request.answers == [REFUSED]
+
+
+def raising(error: BaseException) -> Open:
+    async def conversation(info: FlowInfo, dialer: Dialer) -> object:
+        await asyncio.sleep(0)
+        raise error
+
+    return conversation
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OpenError("wrong password"), REFUSED),
+        (OpenError("no route there", UNREACHABLE), UNREACHABLE),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), errno.ECONNREFUSED),
+        (OSError(errno.ENETUNREACH, "no network"), errno.ENETUNREACH),
+        (OSError(errno.EMFILE, "too many open files"), errno.EMFILE),
+        (OSError(errno.EPIPE, "broken pipe"), REFUSED),
+        (OSError("Multiple exceptions"), REFUSED),
+        (TimeoutError(), SILENT),
+        (socket.gaierror(socket.EAI_NONAME, "no such name"), UNREACHABLE),
+        (ssl.SSLError(1, "bad certificate"), REFUSED),
+        (asyncio.IncompleteReadError(b"", 4), REFUSED),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_open_honest_failure_is_told_and_is_no_fault(bench: Bench, error: Exception, told: int) -> None:
+    assert errno_of(error) == told
+    assert bench.answer_to(raising(error)) == told
+    assert bench.opener.statistics().failed == 1
+    assert bench.opener.statistics().faults == {}
+
+
+def test_open_upstreams_own_words_are_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.answer_to(raising(OpenError("wrong password for 'joe'")))
+    assert "192.0.2.7:80: upstream proxy: wrong password for 'joe'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("broken"),
+        SystemExit(1),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        asyncio.CancelledError(),
+        BaseException("odd"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_open_faulty_upstream_is_logged_counted_and_refused(
+    bench: Bench, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        assert bench.answer_to(raising(error)) == REFUSED
+    assert bench.opener.statistics().faults == {"proxy": 1}
+    assert "upstream proxy is faulty" in caplog.text
+
+
+async def nothing(info: FlowInfo, dialer: Dialer) -> object:
+    return None
+
+
+async def unconnected(info: FlowInfo, dialer: Dialer) -> object:
+    return KernelSockets(0, "").tcp(socket.AF_INET)
+
+
+async def datagrams(info: FlowInfo, dialer: Dialer) -> object:
+    return KernelSockets(0, "").udp(socket.AF_INET)
+
+
+async def closed(info: FlowInfo, dialer: Dialer) -> object:
+    sock = socket.socket()
+    sock.close()
+    return sock
+
+
+def no_coroutine(info: FlowInfo, dialer: Dialer) -> Awaitable[object]:
+    return None  # type: ignore[return-value]  # on purpose
+
+
+@pytest.mark.parametrize("conversation", [nothing, unconnected, datagrams, closed, no_coroutine])
+def test_open_useless_answer_is_a_fault(bench: Bench, conversation: Open) -> None:
+    assert bench.answer_to(conversation) == REFUSED
+    assert bench.opener.statistics().faults == {"proxy": 1}
+    gc.collect()  # what was not closed warns, which fails the test
+
+
+def test_open_blocking_socket_is_a_fault_and_closed(bench: Bench, server: socket.socket) -> None:
+    async def blocking(info: FlowInfo, dialer: Dialer) -> object:
+        return socket.create_connection(server.getsockname())
+
+    assert bench.answer_to(blocking) == REFUSED
+    with server.accept()[0] as conn:
+        assert conn.recv(1) == b""
+
+
+def test_open_socket_of_a_transport_is_a_fault(bench: Bench, server: socket.socket) -> None:
+    writers = []
+
+    async def streams(info: FlowInfo, dialer: Dialer) -> object:
+        sock = await dialer.connect(*server.getsockname())
+        _, writer = await asyncio.open_connection(sock=sock)
+        writers.append(writer)
+        return sock
+
+    assert bench.answer_to(streams) == REFUSED
+    writers[0].close()
+    bench.run(0.01)
+
+
+def test_open_reader_left_behind_is_removed(bench: Bench, server: socket.socket) -> None:
+    async def watching(info: FlowInfo, dialer: Dialer) -> object:
+        sock = await dialer.connect(*server.getsockname())
+        bench.loop.add_reader(sock, lambda: None)
+        return sock
+
+    answer = bench.answer_to(watching)
+    assert isinstance(answer, socket.socket)
+    with answer:
+        assert not bench.loop.remove_reader(answer)
+
+
+def test_open_verdict_without_opener_is_a_fault(bench: Bench) -> None:
+    request = Request()
+    bench.opener.open(FLOW, Verdict(OPEN, "nobody", opener=sys), request)
+    bench.run(0.01)
+    assert request.answers == [REFUSED]
+    assert bench.opener.statistics().faults == {"nobody": 1}
+
+
+def test_cancel_ends_the_coroutine_and_answers_nothing(bench: Bench) -> None:
+    ended = []
+
+    async def patient(info: FlowInfo, dialer: Dialer) -> object:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(True)
+        return None
+
+    request = bench.open(patient)
+    bench.run(0.01)
+    bench.opener.cancel(request)
+    bench.opener.cancel(request)
+    bench.run(0.01)
+    assert (request.answers, ended) == ([], [True])
+    assert bench.opener.statistics().faults == {}
+    assert bench.path.yields == 2
+
+
+def test_cancel_before_the_coroutine_began_answers_nothing(bench: Bench) -> None:
+    request = bench.open(raising(RuntimeError("too late")))
+    bench.opener.cancel(request)
+    bench.run(0.01)
+    assert request.answers == []
+
+
+def test_cancel_of_a_request_that_is_not_known_does_nothing(bench: Bench) -> None:
+    bench.opener.cancel(Request())
+
+
+def test_cancel_after_the_loop_has_been_closed_does_nothing() -> None:
+    async def patient(info: FlowInfo, dialer: Dialer) -> object:
+        await asyncio.sleep(60)
+        return None
+
+    bench = Bench()
+    request = bench.open(patient)
+    bench.run()
+    bench.loop.close()
+    bench.opener.cancel(request)
+    assert request.answers == []
+    assert bench.opener.statistics().pending == 0
+
+
+def test_cancel_ignored_by_the_upstream_closes_what_it_returns(bench: Bench, server: socket.socket) -> None:
+    request = bench.open(stubborn(server))
+    bench.run(0.01)
+    bench.opener.cancel(request)
+    bench.run(0.05)
+    assert request.answers == []
+    with server.accept()[0] as conn:
+        assert conn.recv(1) == b""
+
+
+def stubborn(server: socket.socket) -> Open:
+    """Return a conversation that cannot be cancelled."""
+
+    async def conversation(info: FlowInfo, dialer: Dialer) -> object:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return await dialer.connect(*server.getsockname())
+        return None
+
+    return conversation
+
+
+@pytest.mark.parametrize("is_stubborn", [False, True])
+def test_time_limit_passes_client_hears_nothing(server: socket.socket, is_stubborn: bool) -> None:
+    bench = Bench(time_limit=0.02)
+
+    async def patient(info: FlowInfo, dialer: Dialer) -> object:
+        await asyncio.sleep(60)
+        return None
+
+    assert bench.answer_to(stubborn(server) if is_stubborn else patient) == SILENT
+    bench.run(0.02)
+    assert bench.opener.statistics().failed == 1
+    bench.opener.close()
+    bench.loop.close()
+
+
+def test_close_cancels_everything_and_waits_for_it(bench: Bench) -> None:
+    ended = []
+
+    async def patient(info: FlowInfo, dialer: Dialer) -> object:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            ended.append(True)
+        return None
+
+    requests = [bench.open(patient) for _ in range(3)]
+    bench.run(0.01)
+    bench.opener.close()
+    assert ended == [True] * 3
+    assert [request.answers for request in requests] == [[], [], []]
+
+
+def test_close_refuses_what_comes_later(bench: Bench) -> None:
+    bench.opener.close()
+    assert bench.open(nothing).answers == [REFUSED]
+
+
+def test_open_two_hundred_at_once_all_are_answered(bench: Bench, server: socket.socket) -> None:
+    server.listen(200)
+    requests = [bench.open(lambda info, dialer: dialer.connect(*server.getsockname())) for _ in range(200)]
+    bench.run(0.5)
+    assert bench.opener.statistics().opened == 200
+    for request in requests:
+        (answer,) = request.answers
+        assert isinstance(answer, socket.socket)
+        answer.close()
+
+
+def run(coroutine: Coroutine[object, object, socket.socket]) -> socket.socket:
+    return asyncio.run(coroutine)
+
+
+async def dial(host: str, port: int) -> socket.socket:
+    return await AsyncDialer(asyncio.get_running_loop(), KernelSockets(0, "")).connect(host, port)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_dialer_connects_to_an_address_or_a_name(server: socket.socket, host: str) -> None:
+    with run(dial(host, server.getsockname()[1])) as sock:
+        assert sock.getpeername() == server.getsockname()
+        assert sock.gettimeout() == 0
+
+
+def test_dialer_connects_over_ipv6() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        sock = run(dial("::1", listener.getsockname()[1]))
+        assert sock.family == socket.AF_INET6
+        sock.close()
+
+
+def test_dialer_refused_raises_and_closes(server: socket.socket) -> None:
+    port = server.getsockname()[1]
+    server.close()
+    for host in ("127.0.0.1", "localhost"):
+        with pytest.raises(ConnectionRefusedError):
+            run(dial(host, port))
+    gc.collect()
+
+
+def test_dialer_sockets_come_from_the_socket_maker(server: socket.socket) -> None:
+    class Small(SocketMaker):
+        def tcp(self, family: int) -> socket.socket:
+            sock = KernelSockets(0, "").tcp(family)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 3)
+            return sock
+
+    async def connect() -> socket.socket:
+        return await AsyncDialer(asyncio.get_running_loop(), Small()).connect(*server.getsockname())
+
+    with run(connect()) as sock:
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == 3
