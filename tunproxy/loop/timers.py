@@ -1,0 +1,129 @@
+"""A timer wheel: cheap to move deadlines forward, free to move them back.
+
+Two rings of slots: 1 ms wide for the next half second, 512 ms wide for four minutes; what lies further is
+looked at again then. A deadline that moves back (a retransmission timer does with every acknowledgment)
+costs nothing: the old entry fires, its owner looks at the clock and schedules again. So that this does
+not pile up entries, a Timed remembers one later entry that it still has (``parked_at``).
+"""
+
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from tunproxy.clock import Micros
+from tunproxy.flow.ports import Timed
+
+# our choices
+TICK: Final[i64] = 1_000  # what epoll can wait for
+SLOTS: Final[i64] = 512  # per ring, a power of two
+_MASK: Final[i64] = SLOTS - 1
+
+
+@final
+@mypyc_attr(native_class=True)
+class TimerWheel:
+    """Deadlines of many Timed, in microseconds of the clock that is handed in."""
+
+    def __init__(self, now: Micros) -> None:
+        self._tick: i64 = now // TICK  # everything up to this tick has fired
+        self._near: list[list[tuple[i64, Timed]]] = [[] for _ in range(SLOTS)]
+        self._far: list[list[tuple[i64, Timed]]] = [[] for _ in range(SLOTS)]
+        self._count: i64 = 0
+        self._earliest: i64 = -1  # tick before which nothing fires; -1: not known
+
+    def schedule(self, timed: Timed, at: Micros) -> None:
+        """Have timed.on_deadline called at `at` or up to a tick later; an earlier schedule stands."""
+        if 0 <= timed.scheduled_at <= at:
+            return
+        if timed.scheduled_at < 0 and 0 <= timed.parked_at <= at:
+            timed.scheduled_at = timed.parked_at
+            timed.parked_at = -1
+            return
+        if timed.scheduled_at >= 0:
+            timed.parked_at = timed.scheduled_at
+        timed.scheduled_at = at
+        self._insert(at, timed)
+
+    def _insert(self, at: Micros, timed: Timed) -> None:
+        tick = max((at + TICK - 1) // TICK, self._tick + 1)
+        distance = tick - self._tick
+        if distance < SLOTS:
+            self._near[tick & _MASK].append((at, timed))
+        else:
+            tick = min(tick // SLOTS, self._tick // SLOTS + _MASK) * SLOTS
+            self._far[(tick // SLOTS) & _MASK].append((at, timed))
+        self._count += 1
+        if self._earliest >= 0:
+            self._earliest = min(self._earliest, tick)
+
+    def next_at(self) -> Micros:
+        """Return when advance should be called next, -1 when nothing is scheduled."""
+        if self._count == 0:
+            return -1
+        if self._earliest < 0:
+            self._earliest = self._find_earliest()
+        return self._earliest * TICK
+
+    def _find_earliest(self) -> i64:
+        tick = self._tick + 1
+        end = self._tick + SLOTS
+        while tick < end:
+            if len(self._near[tick & _MASK]) > 0 or (tick & _MASK == 0 and self._has_far(tick)):
+                return tick
+            tick += 1
+        tick = end - end % SLOTS
+        while not self._has_far(tick):
+            tick += SLOTS
+        return tick
+
+    def _has_far(self, tick: i64) -> bool:
+        return len(self._far[(tick // SLOTS) & _MASK]) > 0
+
+    def advance(self, now: Micros) -> None:
+        """Fire what is due. A Timed may schedule itself or others while it fires."""
+        target = now // TICK
+        if self._count == 0:
+            self._tick = max(self._tick, target)
+            return
+        while self._tick < target:
+            if self._earliest > self._tick + 1:
+                self._tick = min(self._earliest, target + 1) - 1  # nothing in between
+                if self._tick >= target:
+                    return
+            self._tick += 1
+            self._earliest = -1
+            if self._tick & _MASK == 0:
+                self._bring_near(self._tick)
+            slot = self._near[self._tick & _MASK]
+            if len(slot) > 0:
+                self._near[self._tick & _MASK] = []
+                self._count -= len(slot)
+                for at, timed in slot:
+                    self._fire(at, timed, now)
+            if self._count == 0:
+                self._tick = target
+                return
+            self._earliest = self._find_earliest()
+
+    def _bring_near(self, tick: i64) -> None:
+        """Spread a far slot, which begins now, over the near ring; what lies further goes back."""
+        slot = self._far[(tick // SLOTS) & _MASK]
+        if len(slot) == 0:
+            return
+        self._far[(tick // SLOTS) & _MASK] = []
+        self._count -= len(slot)
+        for at, timed in slot:
+            if at == timed.scheduled_at or at == timed.parked_at:
+                due = (at + TICK - 1) // TICK
+                if due - tick < SLOTS:
+                    self._near[due & _MASK].append((at, timed))
+                    self._count += 1
+                else:
+                    self._insert(at, timed)
+
+    def _fire(self, at: Micros, timed: Timed, now: Micros) -> None:
+        if at == timed.scheduled_at:
+            timed.scheduled_at = -1
+            timed.on_deadline(now)
+        elif at == timed.parked_at:
+            timed.parked_at = -1
