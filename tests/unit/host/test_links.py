@@ -1,0 +1,54 @@
+"""Link changes with the real kernel."""
+
+from tests.isolation import isolated, needs_namespaces
+from tunproxy.device.tun import open_tun
+from tunproxy.host import sysctl
+from tunproxy.host.addresses import TUN_IPV4, TUN_IPV6
+from tunproxy.host.links import Address, LinkUp, has_ipv6, has_link, tun_addresses
+from tunproxy.host.netlink import Netlink
+
+pytestmark = needs_namespaces
+
+
+def test_link_up_sends_nothing_of_its_own_accord() -> None:
+    def check() -> None:
+        device = open_tun("tun0")
+        with Netlink() as net:
+            LinkUp("tun0", 1500).apply(net)
+            Address("tun0", TUN_IPV4).apply(net)
+            Address("tun0", TUN_IPV6).apply(net)
+        multicast_reports = [
+            frame for frame in iter(device.read, None) if frame[10] >> 4 == 6 and frame[16] != 0
+        ]
+        assert multicast_reports == []
+
+    isolated(check)
+
+
+def test_changes_are_reverted_with_and_without_the_link() -> None:
+    def check() -> None:
+        device = open_tun("tun0")
+        changes = [LinkUp("tun0", 1400), Address("tun0", TUN_IPV4), Address("tun0", TUN_IPV6)]
+        with Netlink() as net:
+            for change in [*changes, *changes]:
+                change.apply(net)
+            for change in reversed(changes):
+                change.revert(net)
+            device.close()
+            assert not has_link("tun0")
+            for change in reversed(changes):
+                change.revert(net)
+
+    isolated(check)
+
+
+def test_tun_addresses_leave_ipv6_out_where_it_is_disabled() -> None:
+    def check() -> None:
+        open_tun("one")
+        assert has_ipv6("one")
+        assert tun_addresses("one") == (TUN_IPV4, TUN_IPV6)
+        assert sysctl.write("net/ipv6/conf/default/disable_ipv6", "1")
+        open_tun("two")
+        assert tun_addresses("two") == (TUN_IPV4,)
+
+    isolated(check)

@@ -1,0 +1,21 @@
+"""The host's own configuration and processes: the only package that changes them.
+
+Promises
+    Every change of the network configuration is a ``Change`` with ``apply`` and ``revert``. Both may be
+    repeated, and ``revert`` also cleans up after an ``apply`` that failed half-way. What the kernel removes
+    by itself when our device vanishes may be gone already when ``revert`` comes: that is no error.
+    Errors of the kernel and of pyroute2 become ``SystemChangeError``, one line that says what to do.
+
+Vocabulary
+    change      something of the host that is different while we run
+    table       our own routing table: empty when we are gone, and a lookup in an empty table falls through
+    rule        a policy rule; ours have a range of priorities and a protocol number of their own
+    worker      the process that carries the packets, under a user of its own
+
+Theory of operation
+    ``netlink`` is the one file that knows pyroute2; ``links``, ``routes`` and ``rules`` hold the changes.
+    ``libc`` has the system calls that Python lacks, ``addresses`` the addresses of our links;
+    ``namespaces``, ``resolver`` and ``privileges`` say what they are for. ``jobs`` keeps a command and its
+    terminal in step with the process that waits for it. ``descriptors`` hands what is open from one
+    process to another. ``closing`` tells which connections a command has left unfinished.
+"""

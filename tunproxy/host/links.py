@@ -1,0 +1,55 @@
+"""Links and their addresses, as changes that can be reverted."""
+
+import os
+from dataclasses import dataclass
+
+from tunproxy.host import sysctl
+from tunproxy.host.addresses import TUN_IPV4, TUN_IPV6, Interface
+from tunproxy.host.changes import Change
+from tunproxy.host.netlink import Netlink
+
+
+@dataclass(frozen=True)
+class LinkUp(Change):
+    """A TUN link is up and has an MTU, and sends nothing of its own accord."""
+
+    name: str
+    mtu: int
+
+    def apply(self, net: Netlink) -> None:
+        # Without a link-local address the kernel neither solicits routers nor reports groups on the link.
+        sysctl.write(f"net/ipv6/conf/{self.name}/addr_gen_mode", "1")
+        net.set_link(self.name, up=True, mtu=self.mtu)
+
+    def revert(self, net: Netlink) -> None:
+        if has_link(self.name):
+            net.set_link(self.name, up=False)
+
+
+@dataclass(frozen=True)
+class Address(Change):
+    """A link has an address."""
+
+    name: str
+    address: Interface
+
+    def apply(self, net: Netlink) -> None:
+        net.add_address(self.name, self.address)
+
+    def revert(self, net: Netlink) -> None:
+        net.delete_address(self.name, self.address)
+
+
+def has_link(name: str) -> bool:
+    """Tell whether this network namespace has a link called name."""
+    return os.path.exists(f"/proc/sys/net/ipv4/conf/{name}")
+
+
+def has_ipv6(name: str) -> bool:
+    """Tell whether a link can have IPv6 addresses: the kernel has IPv6, and nobody disabled it there."""
+    return sysctl.read(f"net/ipv6/conf/{name}/disable_ipv6") == "0"
+
+
+def tun_addresses(name: str) -> tuple[Interface, ...]:
+    """Return the addresses that our TUN link can get."""
+    return (TUN_IPV4, TUN_IPV6) if has_ipv6(name) else (TUN_IPV4,)
