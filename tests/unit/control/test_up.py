@@ -1,0 +1,102 @@
+"""The order of things in ``up``, with a packet path that is played; more in ``tests/system/test_up.py``."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.isolation import isolated, needs_namespaces
+from tunproxy.control.settings import UpSettings
+from tunproxy.control.up import up
+from tunproxy.control.worker import WorkerSettings
+from tunproxy.errors import ConfigError, SystemChangeError, UpstreamError
+from tunproxy.host import libc
+from tunproxy.host.links import has_link
+from tunproxy.host.netlink import Netlink
+from tunproxy.host.routes import TABLE
+
+pytestmark = needs_namespaces
+
+
+def rules() -> str:
+    return "".join(
+        subprocess.run(["ip", f, "rule"], capture_output=True, text=True).stdout for f in ("-4", "-6")
+    )
+
+
+def serve_and_ask_to_stop(
+    settings: WorkerSettings, *, stop_fd: int = -1, on_ready: Callable[[str], None]
+) -> None:
+    """Play the worker: ask the supervisor to stop as soon as packets would come."""
+    assert has_link(settings.device.name)
+    assert "7777" not in rules(), "packets are sent to a worker that does not serve yet"
+    supervisor = os.getppid()
+    watcher = os.fork()  # which keeps the right to send a signal to the supervisor
+    if watcher == 0:
+        while "7777" not in rules():
+            time.sleep(0.05)
+        os.kill(supervisor, signal.SIGTERM)
+        os._exit(0)
+    on_ready("serving")
+    time.sleep(30)
+
+
+@pytest.mark.needs("ip")
+def test_up_sends_packets_when_the_worker_serves_and_reverts_when_told_to_stop(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def check() -> None:
+        before = rules()
+        assert up(UpSettings(), serve_and_ask_to_stop) == 0
+        assert rules() == before
+        assert not has_link("tunproxy0")
+        with Netlink() as net:
+            assert net.count_routes(TABLE) == 0
+
+    isolated(check)
+    assert capfd.readouterr().err.startswith(
+        "tunproxy: serving, routes 0.0.0.0/0 ::/0 in table 7777, worker uid "
+    )
+
+
+@pytest.mark.needs("ip")
+def test_up_worker_that_does_not_start_leaves_nothing() -> None:
+    def failing(settings: WorkerSettings, *, stop_fd: int = -1, on_ready: Callable[[str], None]) -> None:
+        raise UpstreamError("no way out")
+
+    def check() -> None:
+        before = rules()
+        with pytest.raises(Exception, match=r"^no way out$"):
+            up(UpSettings(), failing)
+        assert rules() == before
+        assert not has_link("tunproxy0")
+
+    isolated(check)
+
+
+def test_up_worker_that_dies_is_exit_code_1(capfd: pytest.CaptureFixture[str]) -> None:
+    def dying(settings: WorkerSettings, *, stop_fd: int = -1, on_ready: Callable[[str], None]) -> None:
+        on_ready("serving")
+
+    def check() -> None:
+        assert up(UpSettings(routes=()), dying) == 1
+
+    isolated(check)
+    assert "tunproxy: the worker died (exit code 0): routes are put back\n" in capfd.readouterr().err
+
+
+def test_up_without_rights_is_refused() -> None:
+    def check() -> None:
+        libc.capset(effective=0, permitted=0)
+        with pytest.raises(SystemChangeError, match=r"^cannot change routes: not permitted"):
+            up(UpSettings(), serve_and_ask_to_stop)
+
+    isolated(check)
+
+
+def test_up_bad_settings_are_refused() -> None:
+    with pytest.raises(ConfigError):
+        up(UpSettings(mtu=1), serve_and_ask_to_stop)

@@ -1,0 +1,11 @@
+"""The commands: words of the user become settings, errors become one line and an exit code.
+
+Promises
+    Bad input is never a traceback. What a command prints for programs goes to standard output, all else
+    to standard error. ``exec`` ends as its command does, by exit code or signal; what is wrong with our own
+    options or the host is exit code 2.
+
+Theory of operation
+    ``options`` has what several commands take. ``main`` has the commands, each a thin layer over a
+    function of ``control``, which it imports only when it runs, so that ``--help`` is quick.
+"""

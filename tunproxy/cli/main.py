@@ -1,0 +1,158 @@
+"""The command ``tunproxy``."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from tunproxy.cli import options
+from tunproxy.control import settings as defaults
+from tunproxy.errors import TunproxyError
+
+USAGE_ERROR = 2
+
+app = typer.Typer(
+    name="tunproxy",
+    help="Put a transparent, system-wide proxy between programs and the network.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line of this process, and end it."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return the exit code."""
+    try:
+        code = app(args=list(arguments), prog_name="tunproxy", standalone_mode=False)
+    except TunproxyError as error:
+        _tell(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception as error:
+        # What the command line library raises for bad input has had different names over its versions.
+        if not hasattr(error, "format_message"):
+            raise
+        _tell(_one_line(error.format_message()))
+        return USAGE_ERROR
+    return code if isinstance(code, int) else 0
+
+
+@app.callback(invoke_without_command=True)
+def tunproxy(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Say which tunproxy this is, and end.")] = False,
+) -> int:
+    if version:
+        return print_version()
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+    return 0
+
+
+@app.command("exec", context_settings={"allow_interspersed_args": False})
+def run_command(
+    command: Annotated[list[str], typer.Argument(metavar="CMD [ARG]...", help="Put -- in front of it.")],
+    mtu: options.Mtu = defaults.MTU_DEFAULT,
+    mark: options.Mark = 0,
+    bind_interface: options.BindInterface = "",
+    udp_timeout: options.UdpTimeout = defaults.UDP_TIMEOUT_DEFAULT,
+    host_address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDR", help="Address that means this host's loopback, for CMD. Repeatable."),
+    ] = None,
+    tun: options.Tun = defaults.TUN_DEFAULT,
+) -> int:
+    """Run a command through tunproxy; nothing else is touched.
+
+    Needs no root where ordinary users may make user namespaces and open /dev/net/tun. Ends as CMD does.
+    """
+    from tunproxy.control.execute import execute
+    from tunproxy.host.jobs import end_like
+
+    settings = defaults.ExecSettings(
+        command=tuple(command),
+        tun=tun,
+        mtu=mtu,
+        mark=mark,
+        bind_interface=bind_interface,
+        udp_timeout=udp_timeout,
+        host_addresses=tuple(host_address or ()),
+    )
+    return end_like(execute(settings))
+
+
+@app.command("up")
+def serve_namespace(
+    tun: options.Tun = defaults.TUN_DEFAULT,
+    mtu: options.Mtu = defaults.MTU_DEFAULT,
+    route: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="What goes through tunproxy; default: everything. Repeatable."),
+    ] = None,
+    no_route: Annotated[
+        bool,
+        typer.Option("--no-route", help="Only make the TUN: somebody else gives it addresses and routes."),
+    ] = False,
+    mark: options.Mark = 0,
+    bind_interface: options.BindInterface = "",
+    udp_timeout: options.UdpTimeout = defaults.UDP_TIMEOUT_DEFAULT,
+    worker_uid: Annotated[
+        int | None,
+        typer.Option(
+            metavar="UID",
+            parser=options.number,
+            help="Who carries the packets; default: the user tunproxy, or a free uid.",
+        ),
+    ] = None,
+) -> int:
+    """Send all traffic of this host through tunproxy.
+
+    That is, of this network namespace, until Ctrl-C or SIGTERM.
+
+    Connected networks, answers of this host's servers, and sockets bound to an interface or its address
+    keep their direct way. Nothing stays behind that disturbs the network, not even after kill -9.
+    """
+    from tunproxy.control.up import up
+
+    if no_route and route:
+        raise typer.BadParameter("--route and --no-route exclude each other")
+    return up(
+        defaults.UpSettings(
+            tun=tun,
+            mtu=mtu,
+            routes=() if no_route else tuple(route or defaults.EVERYTHING),
+            mark=mark,
+            bind_interface=bind_interface,
+            udp_timeout=udp_timeout,
+            worker_uid=worker_uid,
+        )
+    )
+
+
+@app.command("version")
+def print_version() -> int:
+    """Say which tunproxy this is, and whether it is compiled."""
+    from tunproxy.version import describe
+
+    typer.echo(describe())
+    return 0
+
+
+def _tell(line: str) -> None:
+    sys.stdout.flush()
+    os.write(sys.stderr.fileno(), f"tunproxy: {line}\n".encode())
+
+
+def _one_line(message: str) -> str:
+    """Return a library's message in the form of ours."""
+    words = " ".join(message.split()).removesuffix(".")
+    return words[:1].lower() + words[1:]

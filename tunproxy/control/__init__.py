@@ -1,0 +1,18 @@
+"""The composition root: settings become devices, processes and a running packet path.
+
+Promises
+    Settings are checked before anything on the host is changed. Whatever was changed is reverted when we
+    end, in any way in which we can still act; and when we cannot (kill -9), nothing stays behind that
+    keeps packets from their way.
+
+Vocabulary
+    settings    what the user asked for: frozen, checked, and not known below this level
+    worker      the process, or part of one, that runs the packet path
+    supervisor  the process that changes the host, starts the worker, and puts things back
+
+Theory of operation
+    ``execute`` gives one command a network of its own: a child makes namespaces and device, sends us the
+    device, and becomes the command. ``up`` serves a whole network namespace, and changes its routes. Both
+    are supervisors and fork a worker (``process``); ``worker`` puts together the packet path that it runs.
+    ``settings`` has what users may ask for, ``serving`` what supervisors know of the packet path.
+"""

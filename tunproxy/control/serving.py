@@ -1,0 +1,25 @@
+"""What exec and up know of the packet path, and how they talk to the user."""
+
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+from tunproxy.control.worker import WorkerSettings
+
+
+class Serve(Protocol):
+    """Runs the packet path in this process until it is told to stop.
+
+    Returns on SIGTERM, or when stop_fd becomes readable. Calls on_ready once, with a line for the user,
+    when everything that is needed is loaded and open, and before it handles the first packet: what it
+    does after that, it does with the rights that on_ready leaves it.
+    """
+
+    def __call__(
+        self, settings: WorkerSettings, *, stop_fd: int = -1, on_ready: Callable[[str], None]
+    ) -> object: ...
+
+
+def tell(line: str) -> None:
+    """Print a line for the user; safe in a forked child, which must not flush its parent's buffers."""
+    os.write(2, f"tunproxy: {line}\n".encode())

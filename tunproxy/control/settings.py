@@ -1,0 +1,108 @@
+"""What a user may ask for, and whether it makes sense; every error is a ConfigError."""
+
+import math
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final
+
+from tunproxy.device.tun import check_name
+from tunproxy.errors import ConfigError
+from tunproxy.host.addresses import TUN_IPV4, TUN_IPV6, Network
+
+MTU_MIN: Final = 1280  # RFC 8200 §5: IPv6 needs it, and our devices always carry both families
+MTU_MAX: Final = 65_535
+MTU_DEFAULT: Final = 1500  # our choice: super-packets make a larger one no faster
+UDP_TIMEOUT_DEFAULT: Final = 300.0  # seconds; RFC 4787 REQ-5 recommends five minutes
+TUN_DEFAULT: Final = "tunproxy0"
+EVERYTHING: Final = ("0.0.0.0/0", "::/0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathSettings:
+    """Settings of the packet path, which exec and up share."""
+
+    tun: str = TUN_DEFAULT
+    mtu: int = MTU_DEFAULT
+    mark: int = 0
+    bind_interface: str = ""
+    udp_timeout: float = UDP_TIMEOUT_DEFAULT
+
+    def check(self) -> None:
+        """Raise ConfigError for the first thing that cannot be."""
+        check_name(self.tun)
+        if not MTU_MIN <= self.mtu <= MTU_MAX:
+            raise ConfigError(f"cannot use mtu {self.mtu}: must be {MTU_MIN} to {MTU_MAX}")
+        if not 0 <= self.mark < 1 << 32:
+            raise ConfigError(f"cannot use mark {self.mark}: must be 0 to {(1 << 32) - 1}")
+        if not (math.isfinite(self.udp_timeout) and self.udp_timeout > 0):
+            why = "must be a number of seconds above 0"
+            raise ConfigError(f"cannot use udp timeout {self.udp_timeout:g}: {why}")
+        if self.bind_interface:
+            check_interface(self.bind_interface)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecSettings(PathSettings):
+    """A command in a network of its own. host_addresses stand for this host's loopback inside."""
+
+    command: tuple[str, ...]
+    host_addresses: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        super().check()
+        for address in self.host_addresses:
+            parse_host_address(address)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpSettings(PathSettings):
+    """A whole network namespace. With routes empty, somebody else routes; worker_uid None: ours to choose."""
+
+    routes: tuple[str, ...] = EVERYTHING
+    worker_uid: int | None = None
+
+    def check(self) -> None:
+        super().check()
+        for route in self.routes:
+            parse_network(route)
+        if self.worker_uid is not None and not 0 <= self.worker_uid < (1 << 32) - 1:
+            raise ConfigError(f"cannot use worker uid {self.worker_uid}: must be 0 to {(1 << 32) - 2}")
+        if self.worker_uid == 0 and self.routes and not self.mark:
+            why = "all of root's traffic would bypass us (choose another, or give --mark)"
+            raise ConfigError(f"cannot use worker uid 0: {why}")
+
+
+def check_interface(name: str) -> None:
+    """Raise ConfigError unless this network namespace has an interface called name."""
+    try:
+        socket.if_nametoindex(name)
+    except (OSError, ValueError) as error:
+        known = ", ".join(link for _, link in socket.if_nameindex())
+        raise ConfigError(f"cannot bind to interface {name!r}: there is none (there are: {known})") from error
+
+
+def parse_network(text: str) -> Network:
+    """Return the network that text names in CIDR notation; a lone address is a network of one."""
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise ConfigError(f"cannot route {text!r}: {_lower(error)}") from error
+
+
+def parse_host_address(text: str) -> IPv4Address | IPv6Address:
+    """Return the address that text names, which must be one that packets leave the inside for."""
+    try:
+        address = ip_address(text)
+    except ValueError as error:
+        raise ConfigError(f"cannot use {text!r} as host address: {_lower(error)}") from error
+    if address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local:
+        raise ConfigError(f"cannot use {text!r} as host address: must be an ordinary unicast address")
+    if address in (TUN_IPV4.ip, TUN_IPV6.ip):
+        raise ConfigError(f"cannot use {text!r} as host address: it is the command's own")
+    return address
+
+
+def _lower(error: ValueError) -> str:
+    text = str(error)
+    return text[:1].lower() + text[1:]
