@@ -1,0 +1,61 @@
+"""iperf3 in all its directions. These are no benchmarks: the bounds only tell a flow from a trickle."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.system.lab import IPV4, IPV6, Family, Lab
+
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.needs("iperf3"),
+    pytest.mark.leaks_checked_per_module,  # its UDP tests leave associations behind
+]
+
+PORT = 5201
+TRICKLE = 20e6  # bit/s
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(module_lab: Lab) -> Iterator[None]:
+    """Run a server per address: a UDP server bound to none answers from whatever address is nearest."""
+    programs = [
+        module_lab.start_serving("iperf3", "-s", "-B", host, "-p", str(PORT), port=PORT, address=host)
+        for host in (IPV4.host, IPV6.host)
+    ]
+    yield
+    for program in programs:
+        program.stop()
+
+
+@pytest.mark.parametrize("options", [[], ["-R"], ["-P", "8"], ["-P", "8", "-R"], ["--bidir"]], ids=" ".join)
+def test_tcp(lab: Lab, family: Family, options: list[str]) -> None:
+    end = iperf3(lab, family, *options)["end"]
+    assert end["sum_received"]["bits_per_second"] > TRICKLE
+    if "--bidir" in options:
+        assert end["sum_received_bidir_reverse"]["bits_per_second"] > TRICKLE
+
+
+@pytest.mark.parametrize("options", [[], ["-R"], ["-P", "4"]], ids=lambda options: " ".join(["-u", *options]))
+def test_udp_at_a_bearable_rate_loses_little(lab: Lab, family: Family, options: list[str]) -> None:
+    end = iperf3(lab, family, "-u", "-b", "50M", "-l", "1200", *options)["end"]
+    assert end["sum"]["bits_per_second"] > TRICKLE
+    assert end["sum"]["lost_percent"] < 2
+
+
+@pytest.mark.parametrize("direction", [[], ["-R"]], ids=["up", "down"])
+def test_udp_overload_ends_in_order(lab: Lab, family: Family, direction: list[str]) -> None:
+    """Nothing slows the sender down; what arrives is a flow, and the TCP connection beside it survives."""
+    end = iperf3(lab, family, "-u", "-b", "0", "-l", "1200", *direction)["end"]
+    assert end["sum"]["bits_per_second"] > TRICKLE
+    assert end["sum"]["lost_percent"] < 100
+
+
+def iperf3(lab: Lab, family: Family, *options: str) -> dict[str, Any]:  # Any: JSON
+    done = lab.client.run("iperf3", "-c", family.host, "-p", str(PORT), "-t", "1", "-J", *options, timeout=30)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert "error" not in report
+    return report

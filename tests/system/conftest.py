@@ -1,0 +1,64 @@
+"""Fixtures of the tests that need a lab: one per test module, inspected after each test."""
+
+import os
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.lab import IPV4, IPV6, Family, Lab, Options
+
+GRACE = 10.0  # seconds within which the descriptors of ended flows must be closed
+LONG_GRACE = 20.0  # the same where flows have no end, but a time-out
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "leaks_checked_per_module: flows outlive their tests by a time-out")
+
+
+def can_make_namespaces() -> bool:
+    return os.geteuid() == 0 and os.access("/dev/net/tun", os.R_OK | os.W_OK)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def many_descriptors() -> None:
+    """Let the tests hold thousands of sockets."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@pytest.fixture(scope="module")
+def module_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Build a lab; a module that wants a special one parametrizes this with Options, indirectly."""
+    if not can_make_namespaces():
+        pytest.skip("needs root and /dev/net/tun")
+    options: Options = getattr(request, "param", Options())
+    with Lab(tmp_path_factory.mktemp("lab"), options) as lab:
+        yield lab
+        inspect(lab, grace=LONG_GRACE)
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, module_lab: Lab) -> Iterator[Lab]:
+    """The module's lab with a running proxy, which must be unharmed afterwards."""
+    module_lab.ensure_proxy()
+    yield module_lab
+    inspect(module_lab, grace=-1 if request.node.get_closest_marker("leaks_checked_per_module") else GRACE)
+
+
+@pytest.fixture(params=[IPV4, IPV6], ids=lambda family: family.name)
+def family(request: pytest.FixtureRequest) -> Family:
+    chosen: Family = request.param
+    return chosen
+
+
+def inspect(lab: Lab, *, grace: float) -> None:
+    """Fail where the proxy died, complained, or (with a grace that is not negative) kept descriptors."""
+    proxy = lab.proxy
+    if proxy is None:
+        return
+    assert proxy.is_alive(), f"tunproxy died: {proxy.output()}"
+    assert not proxy.complaints(), f"tunproxy complains: {proxy.output()}"
+    if grace >= 0:
+        leaked = proxy.leaked(grace)
+        assert not leaked, f"tunproxy holds {leaked} descriptors of flows that ended"
