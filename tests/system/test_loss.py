@@ -57,10 +57,10 @@ def test_two_percent_loss_stream_arrives_unaltered(
 
 
 @LINKS
-def test_five_percent_loss_both_directions_arrive_unaltered(lab: Lab, link: str) -> None:
+def test_ten_percent_loss_both_directions_arrive_unaltered(lab: Lab, link: str) -> None:
     size = MEGABYTE
     with (
-        every_packet(lab, link, "numgen random mod 1000 < 50 drop"),
+        every_packet(lab, link, "numgen random mod 1000 < 100 drop"),
         lab.server.listen(IPV4.host) as listener,
     ):
         client, server = pair(lab.client, listener)
