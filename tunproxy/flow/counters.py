@@ -21,7 +21,7 @@ class Counters:
         self.bytes_out: i64 = 0
         self.flows_opened: i64 = 0
         self.flows_refused: i64 = 0
-        self.retransmits: i64 = 0
+        self.retransmits: i64 = 0  # of flows that have ended
         self.drops: list[int] = [0] * len(NAMES)
 
     def drop(self, reason: i64) -> None:

@@ -54,15 +54,6 @@ class Targets:
             self._texts[address] = text
         return text
 
-    def source_of(self, address: bytes, port: i64) -> bytes | None:
-        """Return the packed address the client knows this mapped target by, None when it is not mapped."""
-        for (packed, mapped_port), (host, to_port) in self._maps.items():
-            family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
-            if (":" in host) == (family == socket.AF_INET6) and socket.inet_pton(family, host) == address:
-                if mapped_port == 0 or to_port == int(port):
-                    return packed
-        return None
-
 
 def is_martian_target(address: bytes) -> bool:
     """Tell whether no unicast flow may go to this packed address (RFC 6890 §2.2, RFC 4291 §2.5)."""

@@ -179,24 +179,26 @@ class TcpFlow(Timed):
         if not self._is_open:
             self._on_dialled(events, now)
             return
+        self._note(events)
+        if events & ERROR and self._at_end:  # no read will come that would tell
+            self._on_broken()
+            self._writable = True
+        self.settle(now)
+
+    def _note(self, events: i64) -> None:
+        """Remember what a report of the socket says; it comes only once.
+
+        Errors and urgent data are what a read that brings less than it asked for does not tell: it stops
+        before urgent data, which we have in its place in the stream (RFC 6093 §6).
+        """
         if events & (READABLE | PEER_HANGUP | HANGUP | ERROR | URGENT):
             self._readable = True
             if events & PEER_HANGUP:
                 self._hung_up = True
             if events & (HANGUP | ERROR | URGENT):
-                self._on_unusual(events)
+                self._reads_to_end = True
         if events & (WRITABLE | ERROR):
             self._writable = True
-        self.settle(now)
-
-    def _on_unusual(self, events: i64) -> None:
-        """Note what a read that brings less than it asked for does not tell: errors, and urgent data.
-
-        A read stops before urgent data, which we have in its place in the stream (RFC 6093 §6).
-        """
-        self._reads_to_end = True
-        if events & ERROR and self._at_end:  # no read will come that would tell
-            self._on_broken()
 
     def _on_dialled(self, events: i64, now: Micros) -> None:
         sock = self._sock
@@ -204,9 +206,7 @@ class TcpFlow(Timed):
         if events & (ERROR | HANGUP):
             self.failed(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET)
         elif events & WRITABLE:
-            self._writable = True
-            self._readable = (events & READABLE) != 0
-            self._hung_up = (events & PEER_HANGUP) != 0
+            self._note(events)
             self._on_connected(now)
 
     def on_deadline(self, now: Micros) -> None:
@@ -236,7 +236,7 @@ class TcpFlow(Timed):
             self._wind_up()
         if conn.state != CLOSED:
             due = next_deadline(conn)
-            if due >= 0 and (self.scheduled_at < 0 or due < self.scheduled_at):
+            if due >= 0:
                 self._context.poller.schedule(self, due)
 
     def _push(self) -> None:
@@ -396,6 +396,7 @@ class TcpFlow(Timed):
             context.opening -= 1
         if context.flows.get(self.key) is self:
             del context.flows[self.key]
+            context.counters.retransmits += self.conn.retransmits
 
     def drop(self) -> None:
         """End the flow from our side with a reset to both."""

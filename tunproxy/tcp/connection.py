@@ -40,7 +40,6 @@ SND_BUF: Final[i64] = 1 << 20
 RCV_SHIFT: Final[i64] = 7  # a window of up to 8 MiB, in steps of 128 octets
 DELAYED_ACK: Final[i64] = 5_000  # RFC 9293 §3.8.6.3 allows 500 ms; an answer usually comes in less than 5
 TIME_WAIT_LENGTH: Final[i64] = 2_000_000  # 2 MSL; between us and the client lies only a local queue
-MAX_HEADERS: Final[i64] = 40 + 60  # IPv6 and a full TCP header
 
 
 @final

@@ -39,7 +39,6 @@ _HOP_BY_HOP: Final[i64] = 0
 _ROUTING: Final[i64] = 43
 _FRAGMENT: Final[i64] = 44
 _AUTH: Final[i64] = 51
-_NO_NEXT: Final[i64] = 59
 _DESTINATION: Final[i64] = 60
 _LOOSE_ROUTE: Final[i64] = 131  # RFC 791 §3.1
 _STRICT_ROUTE: Final[i64] = 137

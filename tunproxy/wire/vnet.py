@@ -26,7 +26,6 @@ GSO_NONE: Final[i64] = 0
 GSO_TCPV4: Final[i64] = 1
 GSO_TCPV6: Final[i64] = 4
 GSO_UDP_L4: Final[i64] = 5
-GSO_ECN: Final[i64] = 0x80
 PLAIN: Final = bytes(10)
 
 
