@@ -14,7 +14,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
 from tunproxy.datagram.context import Context
-from tunproxy.datagram.error_queue import LOCAL, read_error
+from tunproxy.datagram.error_queue import take_errors
 from tunproxy.datagram.outlet import MAX_JOINED
 from tunproxy.datagram.path import MAX_SEGMENTS, Path
 from tunproxy.datagram.receiver import SLOTS
@@ -28,8 +28,6 @@ from tunproxy.wire.icmp_error import quote_datagram
 from tunproxy.wire.ip import UDP, Endpoints
 from tunproxy.wire.reasons import MARTIAN_SOURCE, NO_FLOW, REJECTED, UPSTREAM_FULL
 
-_SOL_SOCKET: Final = int(socket.SOL_SOCKET)
-_SO_ERROR: Final = int(socket.SO_ERROR)
 _SOL_UDP: Final = 17
 _UDP_SEGMENT: Final = 103  # linux/udp.h
 _EAGAIN: Final = errno.EAGAIN
@@ -288,17 +286,8 @@ class Association(Timed):
     def _read_errors(self, now: Micros) -> i64:
         """Pass on what the error queue holds; return the MTU that the host itself reports, 0 for none."""
         context = self._context
-        mtu: i64 = 0
-        for count in range(_MAX_REPORTS):
-            queued = read_error(self._sock)
-            if queued is None:
-                if count == 0:  # an error that found no room in the queue would be reported for ever
-                    self._sock.getsockopt(_SOL_SOCKET, _SO_ERROR)
-                break
-            if queued.origin == LOCAL:
-                if queued.errno == _EMSGSIZE:
-                    mtu = queued.info
-                continue
+        found, mtu = take_errors(self._sock, _MAX_REPORTS)
+        for queued in found:
             dialled = pack(queued.host)
             path = self.paths.get(name_of(dialled, queued.port))
             if path is not None:

@@ -13,7 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
 from tunproxy.datagram.context import Context
-from tunproxy.datagram.error_queue import LOCAL, read_error
+from tunproxy.datagram.error_queue import take_errors
 from tunproxy.datagram.sockaddr import pack
 from tunproxy.datagram.traits import UNSET, apply_traits, traits_of
 from tunproxy.flow.ports import ERROR, READABLE, SocketMaker, Timed
@@ -32,8 +32,6 @@ from tunproxy.wire.reasons import ECHO_FORBIDDEN, MARTIAN_TARGET, NO_FLOW, REJEC
 
 _INET: Final = int(socket.AF_INET)
 _INET6: Final = int(socket.AF_INET6)
-_SOL_SOCKET: Final = int(socket.SOL_SOCKET)
-_SO_ERROR: Final = int(socket.SO_ERROR)
 _IPPROTO_IP: Final = int(socket.IPPROTO_IP)
 _IPPROTO_IPV6: Final = int(socket.IPPROTO_IPV6)
 _IP_TTL: Final = int(socket.IP_TTL)
@@ -238,17 +236,8 @@ class EchoSession(Timed):
     def _read_errors(self, now: Micros) -> i64:
         """Pass on what the error queue holds; return the MTU that the host itself reports, 0 for none."""
         context = self._context
-        mtu: i64 = 0
-        for count in range(_MAX_READS):
-            queued = read_error(self._sock)
-            if queued is None:
-                if count == 0:
-                    self._sock.getsockopt(_SOL_SOCKET, _SO_ERROR)
-                break
-            if queued.origin == LOCAL:
-                if queued.errno == _EMSGSIZE:
-                    mtu = queued.info
-                continue
+        found, mtu = take_errors(self._sock, _MAX_READS)
+        for queued in found:
             dialled = pack(queued.host)
             ends = self._targets.get(dialled)
             payload = queued.payload

@@ -4,6 +4,7 @@ struct sock_extended_err    0 errno  4 origin  5 type  6 code  7 pad  8 info  12
                             16 sockaddr of who reported it
 """
 
+import errno
 import socket
 from typing import Final, final
 
@@ -16,6 +17,9 @@ LOCAL: Final[i64] = 1  # SO_EE_ORIGIN_LOCAL: the host itself, before the packet 
 FROM_ICMP: Final[i64] = 2
 FROM_ICMP6: Final[i64] = 3
 
+_EMSGSIZE: Final[i64] = errno.EMSGSIZE
+_SOL_SOCKET: Final = int(socket.SOL_SOCKET)
+_SO_ERROR: Final = int(socket.SO_ERROR)
 _MSG_ERRQUEUE: Final = int(socket.MSG_ERRQUEUE)
 _IPPROTO_IP: Final = int(socket.IPPROTO_IP)
 _IPPROTO_IPV6: Final = int(socket.IPPROTO_IPV6)
@@ -62,6 +66,27 @@ def read_error(sock: socket.socket) -> QueuedError | None:
                     return QueuedError(data, address[0], address[1], payload)
                 return QueuedError(data, "", 0, payload)
     return None
+
+
+def take_errors(sock: socket.socket, most: i64) -> tuple[list[QueuedError], i64]:
+    """Empty sock's error queue, most reports at most.
+
+    Returns the reports that came over the network, oldest first, and the path MTU that the host itself
+    reported, 0 for none.
+    """
+    found: list[QueuedError] = []
+    mtu: i64 = 0
+    for count in range(most):
+        queued = read_error(sock)
+        if queued is None:
+            if count == 0:  # an error that found no room in the queue would be reported for ever
+                sock.getsockopt(_SOL_SOCKET, _SO_ERROR)
+            break
+        if queued.origin != LOCAL:
+            found.append(queued)
+        elif queued.errno == _EMSGSIZE:
+            mtu = queued.info
+    return found, mtu
 
 
 def _reporter(error: bytes) -> bytes:
