@@ -14,13 +14,13 @@ from typing import Self
 
 import pytest
 
+from tests.unit.recorder import Recorder as Recorder
 from tests.unit.wire import frames
 from tests.unit.wire.frames import TARGET, TARGET6, Packet, packed, parsed
 from tunproxy.datagram.table import DatagramTable
 from tunproxy.flow.counters import Counters
 from tunproxy.flow.ports import Descriptor, Poller, SocketMaker, Timed
 from tunproxy.flow.targets import Targets
-from tunproxy.wire.sink import FrameSink
 from tunproxy.wire.udp import parse_udp
 
 SECOND = 1_000_000
@@ -44,19 +44,6 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="the host has no IPv6 loo
 both_families = pytest.mark.parametrize(
     "target", [TARGET, pytest.param(TARGET6, marks=needs_ipv6)], ids=["ipv4", "ipv6"]
 )
-
-
-class Recorder(FrameSink):
-    """Keeps the frames that were sent, whole."""
-
-    def __init__(self) -> None:
-        self.frames: list[bytes] = []
-
-    def write(self, frame: bytes) -> None:
-        self.frames.append(frame)
-
-    def write_parts(self, header: bytes, parts: list[bytes | memoryview]) -> None:
-        self.frames.append(header + b"".join(parts))
 
 
 class TinyPoller(Poller):

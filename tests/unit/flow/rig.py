@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 import dpkt  # type: ignore[import-untyped]
 from librt.strings import BytesWriter
 
+from tests.unit.recorder import Recorder as Recorder
 from tunproxy import clock
 from tunproxy.flow.counters import Counters
 from tunproxy.flow.ports import (
     Decider,
     Descriptor,
-    FrameSink,
     Opener,
     OpenRequest,
     Poller,
@@ -52,19 +52,6 @@ FLAGS = {"FIN": FIN, "SYN": SYN, "RST": RST, "PSH": PSH, "ACK": ACK}
 
 def pack(address: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
-
-
-class Recorder(FrameSink):
-    """Keeps the frames that are sent."""
-
-    def __init__(self) -> None:
-        self.frames: list[bytes] = []
-
-    def write(self, frame: bytes) -> None:
-        self.frames.append(frame)
-
-    def write_parts(self, header: bytes, parts: list[bytes | memoryview]) -> None:
-        self.frames.append(b"".join([header, *parts]))
 
 
 class EpollPoller(Poller):

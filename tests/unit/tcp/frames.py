@@ -11,28 +11,15 @@ from dataclasses import dataclass, field
 
 import dpkt
 
+from tests.unit.recorder import Recorder as Recorder
 from tunproxy.tcp.connection import Connection
 from tunproxy.wire.ip import TCP, Endpoints, IpView, parse_ip
 from tunproxy.wire.reasons import NAMES, OK
-from tunproxy.wire.sink import FrameSink
 from tunproxy.wire.tcp import Segment, parse_tcp
 from tunproxy.wire.vnet import GSO_NONE, GSO_TCPV4, GSO_TCPV6, NEEDS_CSUM, PLAIN, VNET_LEN
 
 TARGET_PORT = 80
 CLIENT_PORT = 50000
-
-
-class Recorder(FrameSink):
-    """Keeps the frames that were sent, whole."""
-
-    def __init__(self) -> None:
-        self.frames: list[bytes] = []
-
-    def write(self, frame: bytes) -> None:
-        self.frames.append(frame)
-
-    def write_parts(self, header: bytes, parts: list[bytes | memoryview]) -> None:
-        self.frames.append(header + b"".join(parts))
 
 
 @dataclass(frozen=True)
