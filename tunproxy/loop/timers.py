@@ -3,7 +3,8 @@
 Two rings of slots: 1 ms wide for the next half second, 512 ms wide for four minutes; what lies further is
 looked at again then. A deadline that moves back (a retransmission timer does with every acknowledgment)
 costs nothing: the old entry fires, its owner looks at the clock and schedules again. So that this does
-not pile up entries, a Timed remembers one later entry that it still has (``parked_at``).
+not pile up entries, a Timed remembers one later entry that it still has (``parked_at``). An entry is the
+Timed itself; when it is looked at, scheduled_at tells whether it is due or left over.
 """
 
 from typing import Final, final
@@ -26,8 +27,8 @@ class TimerWheel:
 
     def __init__(self, now: Micros) -> None:
         self._tick: i64 = now // TICK  # everything up to this tick has fired
-        self._near: list[list[tuple[i64, Timed]]] = [[] for _ in range(SLOTS)]
-        self._far: list[list[tuple[i64, Timed]]] = [[] for _ in range(SLOTS)]
+        self._near: list[list[Timed]] = [[] for _ in range(SLOTS)]
+        self._far: list[list[Timed]] = [[] for _ in range(SLOTS)]
         self._count: i64 = 0
         self._earliest: i64 = -1  # tick before which nothing fires; -1: not known
 
@@ -45,13 +46,12 @@ class TimerWheel:
         self._insert(at, timed)
 
     def _insert(self, at: Micros, timed: Timed) -> None:
-        tick = max((at + TICK - 1) // TICK, self._tick + 1)
-        distance = tick - self._tick
-        if distance < SLOTS:
-            self._near[tick & _MASK].append((at, timed))
+        tick = max(_tick_of(at), self._tick + 1)
+        if tick - self._tick <= SLOTS:
+            self._near[tick & _MASK].append(timed)
         else:
             tick = min(tick // SLOTS, self._tick // SLOTS + _MASK) * SLOTS
-            self._far[(tick // SLOTS) & _MASK].append((at, timed))
+            self._far[(tick // SLOTS) & _MASK].append(timed)
         self._count += 1
         if self._earliest >= 0:
             self._earliest = min(self._earliest, tick)
@@ -66,7 +66,7 @@ class TimerWheel:
 
     def _find_earliest(self) -> i64:
         tick = self._tick + 1
-        end = self._tick + SLOTS
+        end = self._tick + SLOTS + 1
         while tick < end:
             if len(self._near[tick & _MASK]) > 0 or (tick & _MASK == 0 and self._has_far(tick)):
                 return tick
@@ -90,40 +90,43 @@ class TimerWheel:
                 self._tick = min(self._earliest, target + 1) - 1  # nothing in between
                 if self._tick >= target:
                     return
-            self._tick += 1
             self._earliest = -1
-            if self._tick & _MASK == 0:
-                self._bring_near(self._tick)
+            if (self._tick + 1) & _MASK == 0:
+                self._bring_near(self._tick + 1)
+            self._tick += 1
             slot = self._near[self._tick & _MASK]
             if len(slot) > 0:
                 self._near[self._tick & _MASK] = []
                 self._count -= len(slot)
-                for at, timed in slot:
-                    self._fire(at, timed, now)
+                for timed in slot:
+                    self._fire(timed, now)
             if self._count == 0:
                 self._tick = target
                 return
             self._earliest = self._find_earliest()
 
     def _bring_near(self, tick: i64) -> None:
-        """Spread a far slot, which begins now, over the near ring; what lies further goes back."""
+        """Spread a far slot, which begins with the next tick, over the near ring; later ones go back."""
         slot = self._far[(tick // SLOTS) & _MASK]
         if len(slot) == 0:
             return
         self._far[(tick // SLOTS) & _MASK] = []
         self._count -= len(slot)
-        for at, timed in slot:
-            if at == timed.scheduled_at or at == timed.parked_at:
-                due = (at + TICK - 1) // TICK
-                if due - tick < SLOTS:
-                    self._near[due & _MASK].append((at, timed))
-                    self._count += 1
-                else:
-                    self._insert(at, timed)
+        for timed in slot:
+            if timed.scheduled_at >= 0:
+                timed.parked_at = -1  # this may have been its entry
+                self._insert(timed.scheduled_at, timed)
+            elif timed.parked_at >= 0:
+                self._insert(timed.parked_at, timed)
 
-    def _fire(self, at: Micros, timed: Timed, now: Micros) -> None:
-        if at == timed.scheduled_at:
+    def _fire(self, timed: Timed, now: Micros) -> None:
+        if timed.scheduled_at >= 0 and _tick_of(timed.scheduled_at) <= self._tick:
             timed.scheduled_at = -1
             timed.on_deadline(now)
-        elif at == timed.parked_at:
+        elif timed.parked_at >= 0 and _tick_of(timed.parked_at) <= self._tick:
             timed.parked_at = -1
+
+
+def _tick_of(at: Micros) -> i64:
+    """Return the first tick that is not before `at`."""
+    return (at + TICK - 1) // TICK
