@@ -118,8 +118,7 @@ class TcpTable:
     def _open(self, key: bytes, frame: bytes, view: IpView, now: Micros) -> None:
         """Begin a flow: decide where it goes, and dial or ask for it; the client hears when that is known."""
         seg = self._seg
-        ends = _ends(frame, view, seg)
-        target, client = ends.source, ends.destination
+        target, client = _address(frame, view.dst_off, view), _address(frame, view.src_off, view)
         if is_multicast(target) or is_multicast(client):
             self._counters.drop(MULTICAST)
             return
@@ -130,8 +129,9 @@ class TcpTable:
         if context.live >= self._max_flows or context.opening >= MAX_OPENING:
             self._counters.drop(TABLE_FULL)
             return
-        number = i64(hash(self._secret + key) & 0x3FFF_FFFF_FFFF_FFFF)
+        number = i64(hash(self._secret + key)) & 0x3FFF_FFFF_FFFF_FFFF
         iss = (number + now // 4) & 0xFFFF_FFFF  # RFC 6528 §3: a clock of 4 µs and a keyed hash
+        ends = Endpoints(target, client, seg.target_port, seg.source_port, TCP)
         conn = open_passive(ends, self._settings, seg, iss, number >> 32)
         info = FlowInfo("tcp", client, seg.source_port, target, seg.target_port)
         verdict = self._decider.decide(info)
@@ -145,7 +145,7 @@ class TcpTable:
             self._dial(TcpFlow(key, conn, context, frame), address, ":" in address[0], now)
         elif kind == OPEN:
             flow = TcpFlow(key, conn, context, frame)
-            self._flows[key] = flow
+            self._list(flow)
             flow.ask(info, verdict)
         else:
             self._counters.drop(REJECTED)
@@ -163,8 +163,12 @@ class TcpTable:
         except OSError:  # out of descriptors: the client asks again
             self._counters.drop(UPSTREAM_FULL)
             return
-        self._flows[flow.key] = flow
+        self._list(flow)
         flow.dial(sock, address, now)
+
+    def _list(self, flow: TcpFlow) -> None:
+        self._flows[flow.key] = flow
+        flow.is_listed = True
 
 
 def _key(frame: bytes, view: IpView) -> bytes:
@@ -176,10 +180,12 @@ def _key(frame: bytes, view: IpView) -> bytes:
 
 
 def _ends(frame: bytes, view: IpView, seg: Segment) -> Endpoints:
-    size = view.address_len
-    source = frame[view.dst_off : view.dst_off + size]
-    destination = frame[view.src_off : view.src_off + size]
+    source, destination = _address(frame, view.dst_off, view), _address(frame, view.src_off, view)
     return Endpoints(source, destination, seg.target_port, seg.source_port, TCP)
+
+
+def _address(frame: bytes, at: i64, view: IpView) -> bytes:
+    return frame[at : at + view.address_len]
 
 
 def _may_reuse(flow: TcpFlow, seg: Segment) -> bool:

@@ -192,14 +192,14 @@ def _emit_bare(conn: Connection, seq: i64, now: Micros, out: FrameSink) -> None:
     scratch = conn.settings.scratch
     wnd = take_window(conn)
     options_len: i64 = TIMESTAMPS_LEN if conn.ts_on else 0
-    blocks: list[tuple[i64, i64]] = []
+    blocks: list[tuple[i64, i64]] | None = None
     if conn.sack_on and conn.assembler is not None and conn.assembler.held > 0:
         blocks = conn.assembler.blocks(MAX_SACK_BLOCKS)
         options_len += 4 + 8 * i64(len(blocks))
     emit_tcp(scratch, conn.ends, seq, conn.rcv_nxt, ACK, wnd, options_len, 0, 0)
     if conn.ts_on:
         put_timestamps(scratch, ts_now(conn, now), conn.ts_recent)
-    if len(blocks) > 0:
+    if blocks is not None:
         put_sack(scratch, blocks)
     out.write(scratch.getvalue())
 
