@@ -14,7 +14,6 @@ class Counters:
 
     def __init__(self) -> None:
         self.turns: i64 = 0  # of the packet path's loop
-        self.empty_reads: i64 = 0  # of the device
         self.frames_in: i64 = 0
         self.frames_out: i64 = 0
         self.bytes_in: i64 = 0
@@ -32,7 +31,6 @@ class Counters:
         """Return all counters by name; reasons that never occurred are left out."""
         found = {
             "turns": int(self.turns),
-            "empty_reads": int(self.empty_reads),
             "frames_in": int(self.frames_in),
             "frames_out": int(self.frames_out),
             "bytes_in": int(self.bytes_in),

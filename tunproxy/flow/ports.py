@@ -56,6 +56,10 @@ class Poller:
         """Stop reporting fd, which the caller closes right after."""
         raise NotImplementedError
 
+    def discard(self, sock: socket.socket) -> None:
+        """Stop reporting sock, watched with EDGE, and close it once there is nothing better to do."""
+        raise NotImplementedError
+
     def schedule(self, timed: Timed, at: Micros) -> None:
         """Call timed.on_deadline at `at` or within a tick after; an earlier call moves the deadline forward.
 

@@ -35,6 +35,7 @@ from tunproxy.flow.ports import (
     Poller,
     Timed,
 )
+from tunproxy.flow.small_reads import LARGE, SmallReads
 from tunproxy.flow.verdict import FlowInfo, Verdict
 from tunproxy.tcp.active import abort, close, queue, took
 from tunproxy.tcp.connection import FINISHED, RESET_BY_US, Connection, close_down, send_room
@@ -78,6 +79,7 @@ class FlowContext:
         self.touched: list[TcpFlow] = []  # got segments in this batch, not settled yet
         self.opening: i64 = 0  # flows whose target has not answered yet
         self.live: i64 = 0  # flows that hold a descriptor
+        self.small_reads: Final = SmallReads(LARGE)
         self.waiting: Final[deque[TcpFlow]] = deque()  # in TIME-WAIT or just out of it, oldest first
 
 
@@ -95,10 +97,12 @@ class TcpFlow(Timed):
         self._sock: socket.socket | None = None
         self._fd: int = -1
         self._is_open: bool = False
+        self.is_listed: bool = False  # in the table
         self._request: OpenRequest | None = None  # somebody else is opening the upstream
         self._readable: bool = False
         self._writable: bool = False
         self._hung_up: bool = False  # the upstream has sent its last octet
+        self._reads_large: bool = False
         self._reads_to_end: bool = False  # a short read does not mean that the socket is empty
         self._at_end: bool = False  # and we have read it
         self._shut: bool = False  # the client's last octet is with the upstream
@@ -296,8 +300,13 @@ class TcpFlow(Timed):
             size = min(send_room(conn), READ_BURSTS * conn.snd_burst)
             if size <= 0 or conn.fin_queued or conn.state == CLOSED:
                 return
+            is_small = not self._reads_large and size >= LARGE
             try:
-                data = os_read(self._fd, size)
+                if is_small:
+                    size = LARGE
+                    data = self._context.small_reads.read(self._fd)
+                else:
+                    data = os_read(self._fd, size)
             except BlockingIOError:
                 self._readable = False
                 return
@@ -309,6 +318,7 @@ class TcpFlow(Timed):
                 self._on_end()
                 return
             queue(conn, data)
+            self._reads_large = count >= LARGE
             if count < size and not self._reads_to_end:
                 self._readable = False
                 if self._hung_up:
@@ -372,8 +382,7 @@ class TcpFlow(Timed):
             self._context.opener.cancel(self._request)
             self._request = None
         if self._sock is not None:
-            self._context.poller.forget(self._fd)
-            self._sock.close()
+            self._context.poller.discard(self._sock)
             self._sock = None
             self._fd = -1
             self._context.live -= 1
@@ -394,7 +403,8 @@ class TcpFlow(Timed):
         if not self._is_open:
             self._is_open = True
             context.opening -= 1
-        if context.flows.get(self.key) is self:
+        if self.is_listed:
+            self.is_listed = False
             del context.flows[self.key]
             context.counters.retransmits += self.conn.retransmits
 

@@ -2,6 +2,7 @@
 
 import os
 import select
+import socket
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
@@ -13,22 +14,23 @@ from tunproxy.datagram.table import DatagramTable
 from tunproxy.errors import SystemChangeError
 from tunproxy.flow.counters import Counters
 from tunproxy.flow.ports import READABLE, Descriptor, FrameSink, Poller, Timed
+from tunproxy.flow.small_reads import LARGE
 from tunproxy.flow.tcp_table import TcpTable
+from tunproxy.loop.device_reader import DeviceReader
 from tunproxy.loop.timers import TimerWheel
 from tunproxy.wire.ip import ICMP, ICMPV6, TCP, UDP, IpView, parse_ip
 from tunproxy.wire.reasons import DEVICE_WRITE, OK, UNKNOWN_PROTOCOL
 from tunproxy.wire.vnet import VNET_LEN, is_verified
 
-os_read: Final = os.read
 os_write: Final = os.write
 os_writev: Final = os.writev
 
-FRAME_LEN: Final = 10 + 65536 + 40  # the largest super-packet, which IPv6 makes 40 octets longer
-
 # our choices
 MAX_BURST: Final[i64] = 64  # frames before sockets have their turn again
-MAX_EVENTS: Final = 256
-PROMPT: Final[i64] = 5  # µs: a wait that short was no wait, the device has been busy
+MAX_BURST_OCTETS: Final[i64] = 200_000  # as much as the processor's cache still has when it is passed on
+MAX_EVENTS: Final = 64  # Python allocates for them with every call
+MAX_DISCARDED: Final = 32  # sockets that wait for a quiet moment to be closed
+PATIENCE: Final[i64] = 50  # µs to look for events before we sleep, after a wait no longer than that
 
 
 @final
@@ -61,12 +63,22 @@ class DeviceSink(FrameSink):
 
 @final
 @mypyc_attr(native_class=True)
+class _Nobody(Descriptor):
+    """Stands for the owner of a socket that is about to be closed."""
+
+    def on_ready(self, events: i64, now: Micros) -> None:
+        pass
+
+
+@final
+@mypyc_attr(native_class=True)
 class Dataplane(Poller):
     """Owns the epoll and drives everything that hangs on it. attach must be called before poll."""
 
     def __init__(self, device_fd: int, counters: Counters) -> None:
         self.counters: Final = counters
         self._device_fd: Final = device_fd
+        self._device: Final = DeviceReader(device_fd)
         self._epoll: Final = select.epoll()
         self._epoll_poll: Final = self._epoll.poll
         self._epoll_register: Final = self._epoll.register
@@ -77,8 +89,11 @@ class Dataplane(Poller):
         self._datagrams: DatagramTable | None = None
         self._reassembler: Reassembler | None = None
         self._view: Final = IpView()
-        self._burst: i64 = 1
-        self._was_full: bool = False
+        self._nobody: Final = _Nobody()
+        self._discarded: Final[list[socket.socket]] = []
+        self._patience: Micros = 0
+        self._moved: i64 = 0  # octets when we waited last
+        self._has_neighbours: Final = len(os.sched_getaffinity(0)) > 1  # else nobody answers while we look
         self._is_yielding: bool = False
 
     def attach(self, tcp: TcpTable, datagrams: DatagramTable, reassembler: Reassembler) -> None:
@@ -94,6 +109,7 @@ class Dataplane(Poller):
             self._tcp.close()
         if self._datagrams is not None:
             self._datagrams.close()
+        self._close_discarded()
         self._epoll.close()
 
     # what flows ask for
@@ -111,6 +127,10 @@ class Dataplane(Poller):
     def forget(self, fd: int) -> None:
         if 0 <= fd < len(self._watched):
             self._watched[fd] = None  # closing takes it out of the epoll
+
+    def discard(self, sock: socket.socket) -> None:
+        self._watched[sock.fileno()] = self._nobody
+        self._discarded.append(sock)
 
     def schedule(self, timed: Timed, at: Micros) -> None:
         self._wheel.schedule(timed, at)
@@ -155,9 +175,10 @@ class Dataplane(Poller):
                 return foreign
 
     def _turn(self, now: Micros, until: Micros) -> list[tuple[int, int]]:
-        events = self._epoll_poll(self._wait_seconds(now, until), MAX_EVENTS)
         before = now
+        events = self._wait(self._wait_seconds(now, until), now)
         now = clock.now()
+        self._patience = PATIENCE if now - before <= PATIENCE else 0
         self.counters.turns += 1
         foreign: list[tuple[int, int]] = []
         is_device_ready = False
@@ -171,8 +192,6 @@ class Dataplane(Poller):
             else:
                 descriptor.on_ready(mask, now)
         if is_device_ready:
-            if self._was_full and now - before <= PROMPT:
-                self._burst = min(self._burst * 2, MAX_BURST)
             self._read_burst(now)
         assert self._tcp is not None and self._datagrams is not None
         self._tcp.end_batch(now)
@@ -185,6 +204,37 @@ class Dataplane(Poller):
                 timed.on_deadline(now)
         return foreign
 
+    def _wait(self, seconds: float, now: Micros) -> list[tuple[int, int]]:
+        """Wait for events; where the last wait was short, look again and again for a while before we sleep.
+
+        Falling asleep and being woken takes longer than a neighbour's answer. Bulk transfers gain nothing by
+        it, and need the processor for those who send and receive.
+        """
+        if len(self._discarded) > 0:
+            events = self._epoll_poll(0.0, MAX_EVENTS)
+            if len(events) == 0 or len(self._discarded) >= MAX_DISCARDED:
+                self._close_discarded()
+            if len(events) > 0:
+                return events
+        moved = self.counters.bytes_in + self.counters.bytes_out
+        is_bulk = moved - self._moved >= LARGE
+        self._moved = moved
+        if self._patience > 0 and self._has_neighbours and seconds != 0.0 and not is_bulk:
+            until = now + self._patience
+            while now < until:
+                events = self._epoll_poll(0.0, MAX_EVENTS)
+                if len(events) > 0:
+                    return events
+                now = clock.now()
+        return self._epoll_poll(seconds, MAX_EVENTS)
+
+    def _close_discarded(self) -> None:
+        """Close what flows have let go of: the kernel then talks to the other end, which takes a while."""
+        for sock in self._discarded:
+            self._watched[sock.fileno()] = None  # closing takes it out of the epoll
+            sock.close()
+        self._discarded.clear()
+
     def _wait_seconds(self, now: Micros, until: Micros) -> float:
         if len(self._later) > 0:
             return 0.0
@@ -196,24 +246,20 @@ class Dataplane(Poller):
         return float(max(next_at - now, 0)) / 1e6
 
     def _read_burst(self, now: Micros) -> None:
-        """Read up to a burst of frames. Reading into the void costs an exception, so the burst adapts."""
-        count: i64 = 0
-        limit = self._burst
-        self._was_full = True
-        while count < limit:
+        counters = self.counters
+        full = counters.bytes_in + MAX_BURST_OCTETS
+        for _ in range(MAX_BURST):
             try:
-                frame = os_read(self._device_fd, FRAME_LEN)
-            except BlockingIOError:
-                self.counters.empty_reads += 1
-                self._burst = max(count, 1)
-                self._was_full = False
-                return
+                frame = self._device.read()
             except OSError as error:
                 raise SystemChangeError(
                     f"lost the device: {os.strerror(error.errno or 0).lower()} (somebody deleted it)"
                 ) from error
-            count += 1
+            if frame is None:
+                return
             self._on_frame(frame, now)
+            if counters.bytes_in >= full:
+                return
 
     def _on_frame(self, frame: bytes, now: Micros) -> None:
         counters = self.counters

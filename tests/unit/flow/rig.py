@@ -73,6 +73,10 @@ class EpollPoller(Poller):
     def forget(self, fd: int) -> None:
         self._watched.pop(fd, None)
 
+    def discard(self, sock: socket.socket) -> None:
+        self.forget(sock.fileno())
+        sock.close()
+
     def schedule(self, timed: Timed, at: int) -> None:
         self._wheel.schedule(timed, at)
 

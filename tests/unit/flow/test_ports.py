@@ -46,6 +46,7 @@ def test_masks_are_those_of_epoll() -> None:
         (Timed(), lambda it: it.on_deadline(0)),
         (Poller(), lambda it: it.watch(0, Descriptor(), 0)),
         (Poller(), lambda it: it.forget(0)),
+        (Poller(), lambda it: it.discard(socket.socket())),
         (Poller(), lambda it: it.schedule(Timed(), 0)),
         (Poller(), lambda it: it.later(Timed())),
         (SocketMaker(), lambda it: it.tcp(socket.AF_INET)),

@@ -2,13 +2,15 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.unit.loop.rig import Rig, syn, tcp_flags
 from tunproxy import clock
-from tunproxy.flow.ports import READABLE, Descriptor, Timed
+from tunproxy.flow.ports import EDGE, READABLE, Descriptor, Timed
+from tunproxy.loop.dataplane import MAX_DISCARDED
 from tunproxy.wire.tcp import ACK, RST, SYN
 
 MS = 1000
@@ -108,6 +110,49 @@ def test_watched_descriptor_is_served_inside_poll(rig: Rig) -> None:
         serve(rig, until=20 * MS)
         assert reader.seen == [b"hello"]
         rig.dataplane.forget(ours.fileno())
+
+
+def test_discarded_socket_is_closed_once_nothing_else_is_to_be_done(rig: Rig) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        reader = Reader(ours.fileno())
+        rig.dataplane.watch(ours.fileno(), reader, READABLE | EDGE)
+        rig.dataplane.discard(ours)
+        theirs.send(b"late")
+        assert rig.dataplane.poll(20 * MS) == [], "its events are nobody's, and not asyncio's either"
+        assert reader.seen == []
+        assert ours.fileno() == -1
+
+
+def test_discarded_sockets_do_not_pile_up_while_there_is_always_something_to_do(rig: Rig) -> None:
+    pairs = [socket.socketpair() for _ in range(MAX_DISCARDED)]
+    for ours, _ in pairs:
+        rig.dataplane.watch(ours.fileno(), Reader(ours.fileno()), READABLE | EDGE)
+        rig.dataplane.discard(ours)
+    rig.wire.send(bytes(60))
+    rig.dataplane.poll(0)
+    assert [ours.fileno() for ours, _ in pairs] == [-1] * MAX_DISCARDED
+    for _, theirs in pairs:
+        theirs.close()
+
+
+def test_closing_closes_what_was_discarded() -> None:
+    rig = Rig()
+    ours, theirs = socket.socketpair()
+    rig.dataplane.watch(ours.fileno(), Reader(ours.fileno()), READABLE | EDGE)
+    rig.dataplane.discard(ours)
+    rig.close()
+    assert ours.fileno() == -1
+    theirs.close()
+
+
+def test_waiting_in_vain_costs_no_processor_time(rig: Rig) -> None:
+    """After a short wait we look for more without sleeping, but only once."""
+    rig.wire.send(bytes(60))
+    rig.dataplane.poll(MS)
+    begin = time.process_time()
+    rig.dataplane.poll(200 * MS)
+    assert time.process_time() - begin < 0.05
 
 
 def test_foreign_descriptor_comes_out_of_poll(rig: Rig) -> None:
