@@ -30,6 +30,8 @@ MAX_BURST: Final[i64] = 64  # frames before sockets have their turn again
 MAX_BURST_OCTETS: Final[i64] = 200_000  # as much as the processor's cache still has when it is passed on
 MAX_EVENTS: Final = 64  # Python allocates for them with every call
 MAX_DISCARDED: Final = 32  # sockets that wait for a quiet moment to be closed
+MOST_ODDS: Final[i64] = 8  # how sure we can be that after one frame there is another, or none
+PROMPT: Final[i64] = 5  # µs: a wait that short was no wait
 PATIENCE: Final[i64] = 50  # µs to look for events before we sleep, after a wait no longer than that
 
 
@@ -89,6 +91,8 @@ class Dataplane(Poller):
         self._datagrams: DatagramTable | None = None
         self._reassembler: Reassembler | None = None
         self._view: Final = IpView()
+        self._odds: i64 = 0  # above 0: after one frame there is probably another
+        self._is_guessing: bool = False  # the burst ended before it was known
         self._nobody: Final = _Nobody()
         self._discarded: Final[list[socket.socket]] = []
         self._patience: Micros = 0
@@ -191,6 +195,12 @@ class Dataplane(Poller):
                 foreign.append((fd, mask))
             else:
                 descriptor.on_ready(mask, now)
+        if self._is_guessing:
+            self._is_guessing = False
+            if is_device_ready and now - before <= PROMPT:
+                self._odds = min(self._odds + 1, MOST_ODDS)
+            else:
+                self._odds = max(self._odds - 1, -MOST_ODDS)
         if is_device_ready:
             self._read_burst(now)
         assert self._tcp is not None and self._datagrams is not None
@@ -246,9 +256,10 @@ class Dataplane(Poller):
         return float(max(next_at - now, 0)) / 1e6
 
     def _read_burst(self, now: Micros) -> None:
+        """Read a frame, and more where more are likely: a read in vain costs as much as a turn."""
         counters = self.counters
         full = counters.bytes_in + MAX_BURST_OCTETS
-        for _ in range(MAX_BURST):
+        for count in range(MAX_BURST):
             try:
                 frame = self._device.read()
             except OSError as error:
@@ -256,9 +267,15 @@ class Dataplane(Poller):
                     f"lost the device: {os.strerror(error.errno or 0).lower()} (somebody deleted it)"
                 ) from error
             if frame is None:
+                self._odds = max(self._odds - 2, -MOST_ODDS)
                 return
+            if count > 0:
+                self._odds = min(self._odds + 1, MOST_ODDS)
             self._on_frame(frame, now)
             if counters.bytes_in >= full:
+                return
+            if self._odds <= 0 and len(frame) < LARGE:
+                self._is_guessing = True
                 return
 
     def _on_frame(self, frame: bytes, now: Micros) -> None:
