@@ -87,12 +87,23 @@ class WorkerProcess:
         return self._status is not None
 
     def how_it_ended(self) -> str:
-        """Return in words how the worker ended, waiting for its end."""
+        """Return in words how the worker ended, waiting for its end: in its own, if it could."""
         if self._status is None:
             _, self._status = os.waitpid(self.pid, 0)
+        last_word = self._last_word()
+        if last_word:
+            return last_word
         if os.WIFSIGNALED(self._status):
             return f"killed by signal {os.WTERMSIG(self._status)}"
         return f"exit code {os.WEXITSTATUS(self._status)}"
+
+    def _last_word(self) -> str:
+        try:
+            message = self._channel.recv(MAX_MESSAGE, socket.MSG_DONTWAIT)
+        except OSError:
+            return ""
+        told: dict[str, str] = json.loads(message or b"{}")
+        return told.get("error", "")
 
     def stop(self) -> None:
         """End the worker, by force if it takes too long. May be called again."""

@@ -13,7 +13,7 @@ from tunproxy.control import process
 from tunproxy.control.process import SIGNALS, Identity, WorkerProcess
 from tunproxy.control.worker import WorkerSettings
 from tunproxy.device.tun import Offload, TunDevice
-from tunproxy.errors import TunproxyError, UpstreamError
+from tunproxy.errors import SystemChangeError, TunproxyError, UpstreamError
 from tunproxy.host.privileges import SocketNeeds
 
 pytestmark = needs_namespaces
@@ -72,6 +72,20 @@ def test_worker_that_ends_before_it_serves_is_an_error(end: Callable[[], None], 
         worker = start(ending)
         with pytest.raises(TunproxyError, match=f"^the worker did not start: {words}$"):
             worker.wait_ready()
+
+    isolated(check)
+
+
+def test_worker_that_fails_while_it_serves_says_why() -> None:
+    def failing(settings: WorkerSettings, *, on_ready: Callable[[str], None]) -> None:
+        on_ready("ready")
+        raise SystemChangeError("lost the device: somebody deleted it")
+
+    def check() -> None:
+        worker = start(failing)
+        assert worker.wait_ready() == "ready"
+        assert worker.how_it_ended() == "lost the device: somebody deleted it"
+        worker.stop()
 
     isolated(check)
 
