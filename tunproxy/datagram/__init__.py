@@ -13,6 +13,7 @@ Vocabulary
     unit        the size of each datagram in a super-packet
     name        an address as the kernel writes it
     traits      what of the client's IP header goes out again
+    guest       an association or a ping, as the ``room`` sees it: one more that holds a descriptor
 
 Theory of operation
     ``table.DatagramTable`` finds the ``Path`` of a datagram with one slice and one look-up, and gathers
@@ -20,8 +21,10 @@ Theory of operation
     kernel cuts again. A socket that is readable is read with one call for many datagrams (``receiver``),
     and those of one sender go to the client as one super-packet (``outlet``). ``error_queue`` and
     ``icmp_sender`` turn errors around. ``reassembly`` makes whole packets before any of this, ``fragments``
-    cuts those that the device cannot take. ``echo`` is the same for ping.
+    cuts those that the device cannot take. ``echo`` is the same for ping. ``room`` bounds both: nobody has so
+    many sockets that others get none, and who is idle for too long has to go.
 
 Reading order
-    ``table``, ``path``, ``association``, ``receiver``, ``outlet``, ``icmp_sender``, ``echo``, ``reassembly``
+    ``table``, ``path``, ``association``, ``receiver``, ``outlet``, ``icmp_sender``, ``echo``, ``room``,
+    ``reassembly``
 """

@@ -18,10 +18,11 @@ from tunproxy.datagram.error_queue import take_errors
 from tunproxy.datagram.outlet import MAX_JOINED
 from tunproxy.datagram.path import MAX_SEGMENTS, Path
 from tunproxy.datagram.receiver import SLOTS
+from tunproxy.datagram.room import Guest
 from tunproxy.datagram.sockaddr import address_of, name_of, pack, packed_of, port_of
 from tunproxy.datagram.timeouts import idle_limit
 from tunproxy.datagram.traits import UNSET, apply_traits
-from tunproxy.flow.ports import ERROR, READABLE, Timed
+from tunproxy.flow.ports import ERROR, READABLE
 from tunproxy.flow.targets import is_martian_target, is_multicast
 from tunproxy.wire.bits import put16
 from tunproxy.wire.icmp_error import quote_datagram
@@ -46,10 +47,11 @@ _LEAST_MTU: Final[i64] = 1280  # what we name where the host names no MTU
 
 @final
 @mypyc_attr(native_class=True)
-class Association(Timed):
+class Association(Guest):
     """Owns sock, a non-blocking UDP socket that is bound by its first send; client is a packed address.
 
-    is_ipv6 is the socket's family, which differs from the client's where an address is mapped across.
+    is_ipv6 is the socket's family, which differs from the client's where an address is mapped across;
+    limit is how long it may be idle, to begin with.
     """
 
     def __init__(
@@ -60,25 +62,23 @@ class Association(Timed):
         client_port: i64,
         sock: socket.socket,
         is_ipv6: bool,
+        limit: Micros,
         now: Micros,
     ) -> None:
-        super().__init__()
-        self.client: Final = client
+        super().__init__(key, client, limit, now)
         self.paths: Final[dict[bytes, Path]] = {}  # by the kernel's name for the upstream end
-        self.used_at: Micros = now
         self._context: Final = context
-        self._key: Final = key
         self._client_port: Final = client_port
         self._sock: Final = sock
         self._fd: Final = sock.fileno()
         self._sendto: Final = sock.sendto
         self._is_ipv6: Final = is_ipv6
         self._is_closed: bool = False
-        self._idle_limit: Micros = 0
         self._traits: i64 = UNSET
         self._segment: i64 = 0  # the socket's UDP_SEGMENT
         self._max_unit: i64 = _ANY_UNIT  # largest datagrams that the kernel cuts for us
         context.associations[key] = self
+        context.room.enter(self)
         context.poller.watch(self._fd, self, READABLE)
 
     # from the client
@@ -87,10 +87,7 @@ class Association(Timed):
         """Return a new path to address, which the client knows as target and port."""
         name = name_of(pack(address[0]), address[1])
         path = self._remember(key, name, address, target, port)
-        limit = idle_limit(port, self._context.udp_timeout)
-        if limit > self._idle_limit:  # an earlier, shorter schedule looks at the clock and goes on
-            self._idle_limit = limit
-            self._context.poller.schedule(self, now + limit)
+        self.idle_limit = max(self.idle_limit, idle_limit(port, self._context.udp_timeout))
         return path
 
     def flush(self, path: Path, now: Micros) -> None:
@@ -295,14 +292,10 @@ class Association(Timed):
                 context.icmp.pass_on(path.ends, quote, queued, dialled, now)
         return mtu
 
-    def on_deadline(self, now: Micros) -> None:
-        if self._is_closed:
-            return
-        due = self.used_at + self._idle_limit
-        if now < due:
-            self._context.poller.schedule(self, due)
-        else:
-            self.close()
+    def give_way(self, now: Micros) -> None:
+        for path in list(self.paths.values()):
+            self.flush(path, now)
+        self.close()
 
     def close(self) -> None:
         """Close the socket and forget all paths; what waits to be sent is not."""
@@ -314,4 +307,5 @@ class Association(Timed):
         self._sock.close()
         for path in list(self.paths.values()):
             context.forget(path)
-        del context.associations[self._key]
+        context.room.leave(self)
+        del context.associations[self.key]

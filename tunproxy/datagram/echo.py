@@ -14,9 +14,10 @@ from mypy_extensions import i64, mypyc_attr
 from tunproxy.clock import Micros
 from tunproxy.datagram.context import Context
 from tunproxy.datagram.error_queue import take_errors
+from tunproxy.datagram.room import Guest, Room
 from tunproxy.datagram.sockaddr import pack
 from tunproxy.datagram.traits import UNSET, apply_traits, traits_of
-from tunproxy.flow.ports import ERROR, READABLE, SocketMaker, Timed
+from tunproxy.flow.ports import ERROR, READABLE, SocketMaker
 from tunproxy.wire.bits import put16, u16
 from tunproxy.wire.icmp import (
     ECHO_REPLY,
@@ -45,7 +46,8 @@ _MAX_MESSAGE: Final = 65536
 _CONTROL_LEN: Final = 256
 
 # our choices
-MAX_SESSIONS: Final[i64] = 256
+MAX_SESSIONS: Final[i64] = 256  # a descriptor each
+FAIR_SHARE: Final[i64] = 64  # a client address with more than that gives way when all are in use
 IDLE_LIMIT: Final[Micros] = 10_000_000  # ping itself gives up on a reply after that time
 _RETRY_AFTER: Final[Micros] = 30_000_000  # before a host that forbids ping sockets is asked again
 _MAX_TARGETS: Final[i64] = 256  # of one session, that are remembered
@@ -62,6 +64,7 @@ class EchoTable:
         self._context: Final = context
         self._sockets: Final = sockets
         self._sessions: Final[dict[bytes, EchoSession]] = {}
+        self._room: Final = Room(context.poller, MAX_SESSIONS, MAX_SESSIONS, FAIR_SHARE)
         self._forbidden_until: Micros = -1
 
     def __len__(self) -> int:
@@ -85,10 +88,12 @@ class EchoTable:
         key = client + frame[at + 4 : at + 6]
         session = self._sessions.get(key)
         if session is None:
-            sock = self._socket(is_ipv6, now)
+            sock = self._socket(client, is_ipv6, now)
             if sock is None:
                 return
-            session = EchoSession(context, self._sessions, key, client, u16(frame, at + 4), sock, now)
+            session = EchoSession(
+                context, self._sessions, self._room, key, client, u16(frame, at + 4), sock, now
+            )
         session.request(
             target,
             address,
@@ -103,18 +108,13 @@ class EchoTable:
         for session in list(self._sessions.values()):
             session.close()
 
-    def _socket(self, is_ipv6: bool, now: Micros) -> socket.socket | None:
+    def _socket(self, client: bytes, is_ipv6: bool, now: Micros) -> socket.socket | None:
         """Return a new ping socket; None if there is none to be had, which is counted."""
         counters = self._context.counters
         if now < self._forbidden_until:
             counters.drop(ECHO_FORBIDDEN)
             return None
-        if len(self._sessions) >= MAX_SESSIONS:
-            oldest = next(iter(self._sessions.values()))
-            for session in self._sessions.values():
-                if session.used_at < oldest.used_at:
-                    oldest = session
-            oldest.close()
+        self._room.make_room(client, now)
         try:
             sock = self._sockets.ping(_INET6 if is_ipv6 else _INET)
         except PermissionError:
@@ -124,34 +124,36 @@ class EchoTable:
         except OSError:
             counters.drop(TABLE_FULL)
             return None
-        if is_ipv6:
-            sock.setsockopt(_IPPROTO_IPV6, _IPV6_RECVHOPLIMIT, 1)
-        else:
-            sock.setsockopt(_IPPROTO_IP, _IP_RECVTTL, 1)
+        try:
+            if is_ipv6:
+                sock.setsockopt(_IPPROTO_IPV6, _IPV6_RECVHOPLIMIT, 1)
+            else:
+                sock.setsockopt(_IPPROTO_IP, _IP_RECVTTL, 1)
+        except OSError:
+            pass  # replies then come with a hop limit of ours
         return sock
 
 
 @final
 @mypyc_attr(native_class=True)
-class EchoSession(Timed):
+class EchoSession(Guest):
     """Owns sock, a non-blocking ping socket of the client's family."""
 
     def __init__(
         self,
         context: Context,
         sessions: "dict[bytes, EchoSession]",
+        room: Room,
         key: bytes,
         client: bytes,
         identifier: i64,
         sock: socket.socket,
         now: Micros,
     ) -> None:
-        super().__init__()
-        self.used_at: Micros = now
+        super().__init__(key, client, IDLE_LIMIT, now)
         self._context: Final = context
         self._sessions: Final = sessions
-        self._key: Final = key
-        self._client: Final = client
+        self._room: Final = room
         self._identifier: Final = identifier
         self._sock: Final = sock
         self._is_ipv6: Final = len(client) == 16
@@ -159,8 +161,8 @@ class EchoSession(Timed):
         self._traits: i64 = UNSET
         self._is_closed: bool = False
         sessions[key] = self
+        room.enter(self)
         context.poller.watch(sock.fileno(), self, READABLE)
-        context.poller.schedule(self, now + IDLE_LIMIT)
 
     def request(
         self, target: bytes, address: tuple[str, int], sequence: i64, payload: bytes, traits: i64, now: Micros
@@ -204,7 +206,7 @@ class EchoSession(Timed):
             return ends
         if len(self._targets) >= _MAX_TARGETS:
             del self._targets[next(iter(self._targets))]
-        ends = Endpoints(target, self._client, 0, 0, ICMPV6 if self._is_ipv6 else ICMP)
+        ends = Endpoints(target, self.client, 0, 0, ICMPV6 if self._is_ipv6 else ICMP)
         self._targets[dialled] = ends
         return ends
 
@@ -248,14 +250,8 @@ class EchoSession(Timed):
                 context.icmp.pass_on(ends, quote, queued, dialled, now)
         return mtu
 
-    def on_deadline(self, now: Micros) -> None:
-        if self._is_closed:
-            return
-        due = self.used_at + IDLE_LIMIT
-        if now < due:
-            self._context.poller.schedule(self, due)
-        else:
-            self.close()
+    def give_way(self, now: Micros) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the socket and leave the table."""
@@ -263,7 +259,8 @@ class EchoSession(Timed):
             self._is_closed = True
             self._context.poller.forget(self._sock.fileno())
             self._sock.close()
-            del self._sessions[self._key]
+            self._room.leave(self)
+            del self._sessions[self.key]
 
 
 def _hop_limit(control: list[tuple[int, int, bytes]]) -> i64:

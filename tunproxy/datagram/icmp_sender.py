@@ -7,6 +7,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
 from tunproxy.datagram.error_queue import FROM_ICMP, FROM_ICMP6, QueuedError
+from tunproxy.flow.counters import Counters
 from tunproxy.flow.targets import is_martian_target
 from tunproxy.wire.icmp import (
     CODE_FRAGMENTATION_NEEDED,
@@ -19,6 +20,7 @@ from tunproxy.wire.icmp import (
 )
 from tunproxy.wire.icmp_error import SILENT, emit_error, unreachable_code, unreachable_type
 from tunproxy.wire.ip import Endpoints
+from tunproxy.wire.reasons import ICMP_LIMIT
 from tunproxy.wire.sink import FrameSink
 
 # our choices; RFC 4443 §2.4 f and RFC 1812 §4.3.2.8 want a limit, and leave its size to us
@@ -29,14 +31,15 @@ _BURST: Final[i64] = 200
 @final
 @mypyc_attr(native_class=True)
 class IcmpSender:
-    """Writes ICMP errors to sink, no faster than the limit.
+    """Writes ICMP errors to sink, no faster than the limit; those beyond it are counted.
 
     In all methods ends are those of the frames that answer the packet in question, and quote is that packet
     as the client sent it, from its IP header on.
     """
 
-    def __init__(self, sink: FrameSink, scratch: BytesWriter) -> None:
+    def __init__(self, sink: FrameSink, scratch: BytesWriter, counters: Counters) -> None:
         self._sink: Final = sink
+        self._counters: Final = counters
         self._scratch: Final = scratch
         self._spent_until: Micros = 0  # the errors sent so far use the limit up to this moment
 
@@ -84,6 +87,7 @@ class IcmpSender:
         self, ends: Endpoints, reporter: bytes, kind: i64, code: i64, rest: i64, quote: bytes, now: Micros
     ) -> None:
         if self._spent_until - now > (_BURST - 1) * _INTERVAL:
+            self._counters.drop(ICMP_LIMIT)
             return
         self._spent_until = max(self._spent_until, now) + _INTERVAL
         self._sink.write(emit_error(self._scratch, reporter, ends.destination, kind, code, rest, quote))

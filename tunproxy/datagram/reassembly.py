@@ -15,15 +15,16 @@ from tunproxy.clock import Micros
 from tunproxy.flow.counters import Counters
 from tunproxy.wire.bits import put16, put32
 from tunproxy.wire.checksum import checksum
-from tunproxy.wire.ip import IPV4_LEN, MAX_PACKET, IpView
+from tunproxy.wire.ip import IPV4_LEN, MAX_PACKET, IpView, parse_ip
 from tunproxy.wire.reasons import FRAGMENT, FRAGMENT_LIMIT, FRAGMENT_OVERLAP, FRAGMENT_TIMEOUT, OK
-from tunproxy.wire.vnet import PLAIN
+from tunproxy.wire.vnet import PLAIN, VNET_LEN
 
 LIFETIME: Final[Micros] = 30_000_000  # RFC 791 §3.2 and RFC 8200 §4.5 say 15 s and 60 s; as Linux does
 _CONGESTION_EXPERIENCED: Final[i64] = 3  # RFC 3168 §5.3
 
 # our choices
 MAX_PACKETS: Final[i64] = 64
+MAX_OF_SOURCE: Final[i64] = 32  # of one address: whoever has that many makes room for itself
 MAX_MEMORY: Final[i64] = 4 << 20
 _OVERHEAD: Final[i64] = 128  # what a piece costs besides its octets
 
@@ -33,7 +34,8 @@ _OVERHEAD: Final[i64] = 128  # what a piece costs besides its octets
 class _Packet:
     """The fragments of one packet that arrived so far: pieces[i] starts at octet starts[i], in order."""
 
-    def __init__(self, now: Micros) -> None:
+    def __init__(self, source: bytes, now: Micros) -> None:
+        self.source: Final = source
         self.started_at: Final[Micros] = now
         self.starts: list[i64] = []
         self.pieces: list[bytes] = []
@@ -64,16 +66,18 @@ class Reassembler:
     def add(self, frame: bytes, view: IpView, now: Micros) -> bytes | None:
         """Take the fragment that view locates in frame; return the whole packet's frame when it is the last.
 
-        The frame returned is as if it came from the device: plain, nothing verified, to be parsed again.
-        Options and extension headers in front of the fragments are left out.
+        The frame returned is as if it came from the device: plain, nothing verified, to be parsed again,
+        which will find it OK and no fragment. Options and extension headers in front of the fragments are
+        left out.
         """
         self._expire(now)
         key = _key(frame, view)
         packet = self._packets.get(key)
         if packet is None:
+            source = frame[view.src_off : view.src_off + view.address_len]
             if len(self._packets) >= MAX_PACKETS:
-                self._give_up(next(iter(self._packets)), FRAGMENT_LIMIT)
-            packet = _Packet(now)
+                self._give_up(self._oldest(source), FRAGMENT_LIMIT)
+            packet = _Packet(source, now)
             self._packets[key] = packet
         if packet.is_refused:
             self._counters.drop(FRAGMENT)
@@ -85,9 +89,30 @@ class Reassembler:
             return None
         if packet.total == packet.received:
             self._forget(key)
-            return self._whole(packet, view, frame)
+            return self._checked(self._whole(packet, view, frame), view)
         while self._memory > MAX_MEMORY:
-            self._give_up(next(iter(self._packets)), FRAGMENT_LIMIT)
+            self._give_up(self._oldest(packet.source), FRAGMENT_LIMIT)
+        return None
+
+    def _oldest(self, source: bytes) -> bytes:
+        """Return the key of who gives way to source: its own oldest packet where it holds very many."""
+        first = b""
+        count: i64 = 0
+        for key, packet in self._packets.items():
+            if packet.source == source:
+                if count == 0:
+                    first = key
+                count += 1
+        return first if count >= MAX_OF_SOURCE else next(iter(self._packets))
+
+    def _checked(self, whole: bytes, view: IpView) -> bytes | None:
+        """Return whole, whose header chain may continue behind the fragment header, unless it is wrong."""
+        reason = parse_ip(whole, VNET_LEN, len(whole), view)
+        if reason == OK and view.is_fragment:  # fragments of fragments: no honest sender makes them
+            reason = FRAGMENT
+        if reason == OK:
+            return whole
+        self._counters.drop(reason)
         return None
 
     def _insert(self, packet: _Packet, frame: bytes, view: IpView) -> i64:

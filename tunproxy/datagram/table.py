@@ -4,6 +4,7 @@ A datagram finds its path, which is one client and one target, by the raw run of
 addresses and both ports: one slice and one look-up, after which nothing has to be decided again.
 """
 
+import errno
 import socket
 from typing import Final, final
 
@@ -14,13 +15,14 @@ from tunproxy.datagram.association import Association
 from tunproxy.datagram.context import Context
 from tunproxy.datagram.echo import EchoTable
 from tunproxy.datagram.path import Path
+from tunproxy.datagram.timeouts import idle_limit
 from tunproxy.datagram.traits import traits_of
 from tunproxy.flow.counters import Counters
 from tunproxy.flow.ports import FrameSink, Poller, SocketMaker
 from tunproxy.flow.targets import Targets, is_martian_target, is_multicast
 from tunproxy.wire.bits import u16
 from tunproxy.wire.icmp import is_echo_request, parse_icmp
-from tunproxy.wire.ip import IpView
+from tunproxy.wire.ip import ICMPV6, IpView
 from tunproxy.wire.reasons import (
     BAD_LENGTH,
     LAND,
@@ -30,18 +32,18 @@ from tunproxy.wire.reasons import (
     OK,
     TABLE_FULL,
     UNHANDLED_ICMP,
+    UNKNOWN_PROTOCOL,
 )
 from tunproxy.wire.udp import HEADER_LEN, parse_udp
 from tunproxy.wire.vnet import GSO_NONE, GSO_UDP_L4, gso_size, gso_type, is_verified
 
+_EMFILE: Final = errno.EMFILE
+_ENFILE: Final = errno.ENFILE
 _INET: Final = int(socket.AF_INET)
 _INET6: Final = int(socket.AF_INET6)
 
-# our choices
-MAX_ASSOCIATIONS: Final[i64] = 4096
-FAIR_SHARE: Final[i64] = (
-    512  # a client address with more than that gives way to itself when the table is full
-)
+# our choice
+MAX_ASSOCIATIONS: Final[i64] = 4096  # a descriptor each
 
 
 @final
@@ -66,7 +68,9 @@ class DatagramTable:
         has_uso6: bool = False,
         max_associations: i64 = MAX_ASSOCIATIONS,
     ) -> None:
-        context = Context(sink, poller, targets, counters, udp_timeout, mtu, has_uso4, has_uso6)
+        context = Context(
+            sink, poller, targets, counters, udp_timeout, mtu, has_uso4, has_uso6, max_associations
+        )
         self._context: Final = context
         self._paths: Final = context.paths
         self._associations: Final = context.associations
@@ -74,7 +78,6 @@ class DatagramTable:
         self._targets: Final = targets
         self._counters: Final = counters
         self._mtu: Final = mtu
-        self._max_associations: Final = max_associations
         self._echo: Final = EchoTable(context, sockets)
         self._gathered: list[Path] = []  # paths that may have datagrams to send
 
@@ -120,6 +123,9 @@ class DatagramTable:
 
     def on_icmp(self, frame: bytes, view: IpView, now: Micros) -> None:
         """Process an ICMP or ICMPv6 message. Only echo requests are for anybody out there."""
+        if (view.protocol == ICMPV6) != view.is_ipv6:  # each family has its own
+            self._counters.drop(UNKNOWN_PROTOCOL)
+            return
         reason = parse_icmp(frame, view, is_verified(frame))
         if reason == OK:
             if is_echo_request(frame, view):
@@ -185,30 +191,17 @@ class DatagramTable:
         association = self._associations.get(key)
         if association is not None:
             return association
-        if len(self._associations) >= self._max_associations:
-            self._make_room(client)
+        room = self._context.room
+        room.make_room(client, now)
         for _ in range(2):
             try:
                 sock = self._sockets.udp(_INET6 if is_ipv6 else _INET)
-            except OSError:  # out of descriptors, which the least used association can spare
-                self._make_room(client)
+            except OSError as error:
+                if error.errno != _EMFILE and error.errno != _ENFILE:
+                    return None
+                # out of descriptors, which somebody can spare
+                room.send_away(client, now)
                 continue
-            return Association(self._context, key, client, u16(frame, at), sock, is_ipv6, now)
+            limit = idle_limit(u16(frame, at + 2), self._context.udp_timeout)
+            return Association(self._context, key, client, u16(frame, at), sock, is_ipv6, limit, now)
         return None
-
-    def _make_room(self, client: bytes) -> None:
-        """Close the association that was idle longest: one of client's if it has more than its share."""
-        own: list[Association] = []
-        oldest: Association | None = None
-        for association in self._associations.values():
-            if association.client == client:
-                own.append(association)
-            if oldest is None or association.used_at < oldest.used_at:
-                oldest = association
-        if len(own) > FAIR_SHARE:
-            oldest = own[0]
-            for association in own:
-                if association.used_at < oldest.used_at:
-                    oldest = association
-        if oldest is not None:
-            oldest.close()

@@ -41,23 +41,29 @@ def traits_of(view: IpView, mtu: i64, is_gso: bool) -> i64:
 
 
 def apply_traits(sock: socket.socket, is_ipv6: bool, before: i64, traits: i64) -> None:
-    """Have sock, whose family is_ipv6 tells, send with traits from now on instead of those before."""
+    """Have sock, whose family is_ipv6 tells, send with traits from now on instead of those before.
+
+    What the host does not let us set stays as it is.
+    """
     change = before ^ traits if before != UNSET else -1
-    if change >> 16:
-        hop_limit = int(traits >> 16)
-        if is_ipv6:
-            sock.setsockopt(_IPPROTO_IPV6, _IPV6_UNICAST_HOPS, hop_limit)
-        else:
-            sock.setsockopt(_IPPROTO_IP, _IP_TTL, hop_limit)
-    if (change >> 8) & 0xFF:
-        traffic_class = int((traits >> 8) & 0xFF)
-        if is_ipv6:
-            sock.setsockopt(_IPPROTO_IPV6, _IPV6_TCLASS, traffic_class)
-        else:
-            sock.setsockopt(_IPPROTO_IP, _IP_TOS, traffic_class)
-    if change & _DONT_FRAGMENT:
-        mode = _MUST_NOT_FRAGMENT if traits & _DONT_FRAGMENT else _MAY_FRAGMENT
-        if is_ipv6:
-            sock.setsockopt(_IPPROTO_IPV6, _IPV6_MTU_DISCOVER, mode)
-        else:
-            sock.setsockopt(_IPPROTO_IP, _IP_MTU_DISCOVER, mode)
+    try:
+        if change >> 16:
+            hop_limit = int(traits >> 16)
+            if is_ipv6:
+                sock.setsockopt(_IPPROTO_IPV6, _IPV6_UNICAST_HOPS, hop_limit)
+            else:
+                sock.setsockopt(_IPPROTO_IP, _IP_TTL, hop_limit)
+        if (change >> 8) & 0xFF:
+            traffic_class = int((traits >> 8) & 0xFF)
+            if is_ipv6:
+                sock.setsockopt(_IPPROTO_IPV6, _IPV6_TCLASS, traffic_class)
+            else:
+                sock.setsockopt(_IPPROTO_IP, _IP_TOS, traffic_class)
+        if change & _DONT_FRAGMENT:
+            mode = _MUST_NOT_FRAGMENT if traits & _DONT_FRAGMENT else _MAY_FRAGMENT
+            if is_ipv6:
+                sock.setsockopt(_IPPROTO_IPV6, _IPV6_MTU_DISCOVER, mode)
+            else:
+                sock.setsockopt(_IPPROTO_IP, _IP_MTU_DISCOVER, mode)
+    except OSError:
+        pass

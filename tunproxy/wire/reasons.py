@@ -35,6 +35,7 @@ DEVICE_WRITE: Final[i64] = 24
 UPSTREAM_FULL: Final[i64] = 25
 REJECTED: Final[i64] = 26
 ECHO_FORBIDDEN: Final[i64] = 27  # the host lets us have no ping sockets
+ICMP_LIMIT: Final[i64] = 28  # an error that we would have sent, beyond the rate
 
 NAMES: Final = (
     "ok",
@@ -65,4 +66,5 @@ NAMES: Final = (
     "upstream-full",
     "rejected",
     "echo-forbidden",
+    "icmp-limit",
 )

@@ -1,6 +1,7 @@
 """One association: what comes from outside, what cannot be sent, and what the network says about it."""
 
 import os
+import random
 import socket
 import struct
 import subprocess
@@ -11,7 +12,8 @@ import pytest
 from tests.isolation import isolated, needs_namespaces
 from tests.unit.datagram.world import SECOND, Peer, World, both_families, needs_ipv6
 from tests.unit.wire import frames
-from tests.unit.wire.frames import CLIENT, TARGET, TARGET6, check_sums, completed, packed
+from tests.unit.wire.frames import CLIENT, TARGET, TARGET6, check_sums, completed, packed, parsed
+from tunproxy.datagram.reassembly import Reassembler
 
 UDP_SEGMENT = 103
 
@@ -346,4 +348,26 @@ def test_socket_that_cannot_cut_sends_one_by_one() -> None:
         for _ in range(2):
             world.send(b"1" * 9, b"2" * 9, b"3" * 9, to=peer)
             assert [peer.receive()[0][:1] for _ in range(3)] == [b"1", b"2", b"3"]
+        assert world.drops() == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "size"),
+    [(TARGET, 65507), pytest.param(TARGET6, 65527, marks=needs_ipv6)],
+    ids=["ipv4", "ipv6"],
+)
+def test_largest_datagram_passes_both_ways(target: str, size: int) -> None:
+    """RFC 768: the length field counts to 65535, of which IPv4 needs 20 for its own header."""
+    payload = random.Random(768).randbytes(size)
+    with World() as world:
+        peer = world.peer(target)
+        world.send(payload, to=peer)
+        data, address = peer.receive()
+        assert data == payload
+        peer.sock.sendto(payload, address)
+        box = Reassembler(world.counters)
+        found = [box.add(frame, parsed(frame), world.now) for frame in world.outbound(44)]
+        [whole] = [frame for frame in found if frame is not None]
+        assert whole[-size:] == payload
+        check_sums(whole[10:])
         assert world.drops() == {}

@@ -165,6 +165,21 @@ def _bounded() -> None:
         assert world.sockets.made[0].fileno() == -1
 
 
+@needs_namespaces
+def test_greedy_client_leaves_the_ping_of_another_alone() -> None:
+    isolated(_greedy)
+
+
+def _greedy() -> None:
+    allow()
+    with World() as world:
+        world.inbound(frames.echo_request(b"x", source="10.0.0.9"))
+        for identifier in range(1000):
+            world.now += 1
+            world.inbound(frames.echo_request(b"x", identifier=identifier))
+        assert world.sockets.made[0].fileno() >= 0
+
+
 def test_echo_to_nowhere_is_counted() -> None:
     with World() as world:
         world.inbound(frames.echo_request(b"x", target="127.0.0.1"))

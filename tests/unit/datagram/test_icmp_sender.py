@@ -12,6 +12,7 @@ from tests.unit.datagram.world import SECOND, Recorder
 from tests.unit.wire.frames import CLIENT, CLIENT6, TARGET, TARGET6, check_sums, completed, packed
 from tunproxy.datagram.error_queue import FROM_ICMP, FROM_ICMP6, LOCAL, QueuedError
 from tunproxy.datagram.icmp_sender import IcmpSender
+from tunproxy.flow.counters import Counters
 from tunproxy.wire.icmp_error import quote_datagram
 from tunproxy.wire.ip import UDP, Endpoints
 
@@ -37,7 +38,7 @@ def queued(
 
 def passed_on(error: QueuedError, ipv6: bool = False, dialled: str = "192.0.2.1") -> list[bytes]:
     sink = Recorder()
-    sender = IcmpSender(sink, BytesWriter())
+    sender = IcmpSender(sink, BytesWriter(), Counters())
     quote = quote_datagram(BytesWriter(), ends(ipv6), error.payload)
     sender.pass_on(ends(ipv6), quote, error, packed(dialled), SECOND)
     packets = [completed(frame) for frame in sink.frames]
@@ -85,7 +86,7 @@ def test_error_of_the_other_family_is_translated_by_its_number() -> None:
 
 def test_too_big_names_the_mtu() -> None:
     sink = Recorder()
-    sender = IcmpSender(sink, BytesWriter())
+    sender = IcmpSender(sink, BytesWriter(), Counters())
     for ipv6 in (False, True):
         sender.too_big(ends(ipv6), quote_datagram(BytesWriter(), ends(ipv6), b""), 1300, 0)
     first, second = (completed(frame) for frame in sink.frames)
@@ -95,11 +96,13 @@ def test_too_big_names_the_mtu() -> None:
 
 def test_rate_is_bounded_and_recovers() -> None:
     sink = Recorder()
-    sender = IcmpSender(sink, BytesWriter())
+    counters = Counters()
+    sender = IcmpSender(sink, BytesWriter(), counters)
     quote = quote_datagram(BytesWriter(), ends(), b"")
     for _ in range(1000):
         sender.refuse(ends(), quote, errno.ECONNREFUSED, 5 * SECOND)
     assert len(sink.frames) == 200
+    assert counters.snapshot()["drop_icmp_limit"] == 800
     for number in range(1000):
         sender.refuse(ends(), quote, errno.ECONNREFUSED, 5 * SECOND + number * 1000)
     assert len(sink.frames) == 200 + 999

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.wire import frames
 from tests.unit.wire.frames import CLIENT, CLIENT6, TARGET, TARGET6, check_sums, packed, parsed
+from tests.unit.wire.mutation import repair
 from tunproxy.datagram.reassembly import Reassembler
 from tunproxy.flow.counters import Counters
 from tunproxy.wire.vnet import PLAIN, VNET_LEN
@@ -177,6 +178,53 @@ def test_count_of_packets_is_bounded() -> None:
         box.add(fragment(bytes(8), 0, True, identification=number))
     assert len(box.reassembler) == 64
     assert box.drops() == {"fragment_limit": 136}
+
+
+def test_flood_from_one_source_leaves_the_packet_of_another_alone() -> None:
+    box = Box()
+    first, second = fragments(datagram(100, False), 64)
+    box.add(first)
+    for number in range(200):
+        piece = bytearray(fragment(bytes(8), 0, True, identification=number))
+        piece[VNET_LEN + 12 : VNET_LEN + 16] = packed("10.0.0.9")
+        repair(piece)
+        box.add(bytes(piece))
+    assert box.add(second) is not None
+
+
+@pytest.mark.parametrize(
+    ("inner", "reason"),
+    [
+        (bytes([17, 0, 0, 1, 0, 0, 0, 9]) + bytes(120), "fragment"),  # a fragment header behind the first
+        (bytes([17, 0, 0, 0, 0, 0, 0, 9]) + bytes(120), ""),  # an atomic one (RFC 6946)
+    ],
+    ids=["nested", "atomic"],
+)
+def test_fragment_header_inside_a_packet(inner: bytes, reason: str) -> None:
+    box = Box()
+    made = [bytearray(piece) for piece in fragments(inner, 64, ipv6=True)]
+    for piece in made:
+        piece[VNET_LEN + 40] = 44
+    found = box.add_all([bytes(piece) for piece in made])
+    assert len(found) == (0 if reason else 1)
+    assert box.drops() == ({reason: 1} if reason else {})
+
+
+def test_header_chain_that_goes_wrong_behind_the_fragment_header_is_counted() -> None:
+    box = Box()
+    made = [bytearray(piece) for piece in fragments(bytes([17, 255]) + bytes(100), 64, ipv6=True)]
+    for piece in made:
+        piece[VNET_LEN + 40] = 60  # destination options, longer than the packet
+    assert box.add_all([bytes(piece) for piece in made]) == []
+    assert box.drops() == {"bad_extension_header": 1}
+
+
+def test_atomic_fragment_disturbs_no_packet_with_its_identification() -> None:
+    box = Box()
+    first, second = fragments(datagram(100, True), 64, ipv6=True)
+    box.add(first)
+    assert not parsed(fragment(datagram(10, True), 0, False, ipv6=True)).is_fragment
+    assert box.add(second) is not None
 
 
 def test_memory_is_bounded() -> None:

@@ -1,12 +1,42 @@
 """The table of associations, with real sockets on loopback."""
 
+import socket
 import struct
 
 import pytest
 
-from tests.unit.datagram.world import SECOND, World, both_families
+from tests.unit.datagram.world import SECOND, Sockets, World, both_families
 from tests.unit.wire import frames
 from tests.unit.wire.frames import CLIENT, TARGET
+from tunproxy import version
+from tunproxy.datagram.context import MAX_OF_SOURCE
+
+
+class Cheap(Sockets):
+    """Sockets that are no more than a descriptor, for tests that want many."""
+
+    def udp(self, family: int) -> socket.socket:
+        self.made = [sock for sock in self.made if sock.fileno() >= 0] if len(self.made) > 9000 else self.made
+        self.made.append(Swallower(socket.AF_UNIX, socket.SOCK_DGRAM))
+        return self.made[-1]
+
+
+class Swallower(socket.socket):
+    """Takes every datagram and every option."""
+
+    def sendto(self, *payload_and_address: object) -> int:  # type: ignore[override]
+        return 0
+
+    def setsockopt(self, *option: object) -> None:  # type: ignore[override]
+        pass
+
+
+def datagram_from(port: int) -> bytes:
+    """Return a client's packet to port 9 of a target; without a checksum, as dpkt is slow."""
+    packet = bytearray(frames.udp(b"x", source=(CLIENT, 1), target=("198.51.100.8", 9))[10:])
+    packet[20:22] = struct.pack("!H", port)
+    packet[26:28] = b"\0\0"
+    return bytes(packet)
 
 
 @both_families
@@ -254,6 +284,31 @@ def test_greedy_client_makes_room_for_itself() -> None:
         assert len(world.table) == 600
 
 
+def test_client_with_sixty_thousand_ports_leaves_the_others_alone() -> None:
+    with World(sockets=Cheap()) as world:
+        world.inbound(frames.udp(b"x", source=("10.0.0.9", 1), target=("198.51.100.8", 9)))
+        count = 60_000 if version.is_compiled() else 5_000
+        for port in range(1024, 1024 + count):
+            world.now += 1
+            frame = frames.PLAIN + datagram_from(port)
+            world.table.on_udp(frame, frames.parsed(frame), world.now)
+        world.table.end_batch(world.now)
+        assert world.sockets.made[0].fileno() >= 0
+        assert len(world.table) == 1 + MAX_OF_SOURCE
+        assert world.sockets.open == 1 + MAX_OF_SOURCE
+        assert len(world.poller.deadlines) < 10, "who is gone leaves nothing behind"
+        assert world.drops() == {}
+
+
+def test_what_was_gathered_leaves_before_its_association_gives_way() -> None:
+    with World(max_associations=1) as world:
+        peer = world.peer()
+        for port in (1, 2):
+            world.now += 1
+            world.inbound(frames.udp(bytes([port]), source=(CLIENT, port), target=peer.end), batch=port == 2)
+        assert sorted(peer.receive()[0] for _ in range(2)) == [b"\1", b"\2"]
+
+
 def test_no_descriptor_left_closes_the_least_recently_used() -> None:
     with World() as world:
         peer = world.peer()
@@ -287,6 +342,17 @@ def test_icmp_other_than_echo_is_counted() -> None:
         message[32:34] = struct.pack("!H", (struct.unpack("!H", message[32:34])[0] - 0x500) % 0xFFFF)
         world.inbound(bytes(message))
         assert world.drops() == {"unhandled_icmp": 1}
+
+
+@pytest.mark.parametrize("target", [TARGET, frames.TARGET6])
+def test_icmp_of_the_other_family_is_counted(target: str) -> None:
+    source = frames.CLIENT6 if ":" in target else CLIENT
+    frame = frames.PLAIN + frames.ip(
+        b"\x08\0\0\0\0\0\0\0", 1 if ":" in target else 58, source=source, target=target
+    )
+    with World() as world:
+        world.inbound(frame)
+        assert world.drops() == {"unknown_protocol": 1}
 
 
 def test_icmp_with_a_wrong_sum_is_counted() -> None:

@@ -156,11 +156,12 @@ class World:
         uso: bool = True,
         udp_timeout: int = 300 * SECOND,
         max_associations: int = 4096,
+        sockets: Sockets | None = None,
     ) -> None:
         self.now = SECOND
         self.sink = Recorder()
         self.poller = TinyPoller()
-        self.sockets = Sockets()
+        self.sockets = sockets or Sockets()
         self.counters = Counters()
         maps = {(packed(target), 0): (address, 0) for target, address in LOOPBACK.items()}
         self.table = DatagramTable(

@@ -1,5 +1,6 @@
 """TCP options, against dpkt and any octets."""
 
+import random
 import struct
 
 import dpkt
@@ -20,6 +21,7 @@ from tunproxy.wire.tcp_options import (
 )
 
 WORDS = st.integers(0, 2**32 - 1)
+USUAL = bytes.fromhex("020405b40402080a00000001000000020103030701010512000000010000000200000003000000040000")
 
 
 def read(options: bytes) -> Segment:
@@ -108,3 +110,23 @@ def test_clear_leaves_nothing() -> None:
     seg = read(bytes([2, 4, 5, 180, 4, 2, 3, 3, 7]))
     clear_options(seg)
     assert fields(seg) == ABSENT
+
+
+def test_mutated_options_never_raise_and_stay_inside() -> None:
+    """The usual options with a few faults each, cut to any length, anywhere in a frame."""
+    draw = random.Random(7323)
+    for _ in range(20_000):
+        options = bytearray(USUAL)
+        for _ in range(draw.randrange(4)):
+            options[draw.randrange(len(options))] = draw.choice((0, 1, 2, 5, 8, 255, draw.randrange(256)))
+        at = draw.randrange(len(options))
+        end = draw.randrange(at, len(options) + 1)
+        seg = Segment()
+        seg.frame = bytes(options)
+        parse_options(seg.frame, at, end, seg)
+        assert -1 <= seg.mss <= 65535
+        assert -1 <= seg.wnd_shift <= MAX_SHIFT
+        assert 0 <= seg.sack_count <= 4
+        assert not seg.sack_count or at <= seg.sack_off <= seg.sack_off + 8 * seg.sack_count <= end
+        parse_options(seg.frame, end, end, seg)
+        assert fields(seg) == ABSENT, "what an earlier segment had is forgotten"
