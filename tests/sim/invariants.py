@@ -50,6 +50,11 @@ def violations(conn: Connection) -> Iterator[str]:
     marks = [seq_sub(mark, conn.snd_una) for mark in (conn.rtx_nxt, conn.lost_until, conn.snd_nxt)]
     if marks != sorted(marks) or marks[0] < 0:
         yield f"rtx_nxt, lost_until, snd_nxt are {marks} behind snd_una"
+    edges = [seq_sub(edge, conn.snd_una) for run in conn.rack.lost for edge in (run.seq, run.end)]
+    if edges != sorted(edges) or (edges and not 0 <= edges[0] < edges[-1] <= flight):
+        yield f"what is lost lies at {edges} of {flight}"
+    if conn.rack.lost_octets != sum(edges[1::2]) - sum(edges[::2]):
+        yield "lost_octets is wrong"
     if flight > length + (1 if conn.fin_sent else 0):
         yield f"{flight} octets under way of {length}"
     if conn.scoreboard is not None and conn.scoreboard.sacked > flight:

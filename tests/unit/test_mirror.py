@@ -10,6 +10,9 @@ UNIT = ROOT / "tests" / "unit"
 # Unit tests of no single module: they read the tree.
 ABOUT_THE_TREE = {"test_layers.py", "test_mirror.py", "test_package_docs.py", "test_project.py"}
 
+# Tests of what a specification asks for, whichever modules meet it together.
+ABOUT_A_SPECIFICATION = "test_conformance_"
+
 # Modules whose promises only a kernel can keep or break: their tests stand where there is one.
 TESTED_ELSEWHERE: dict[str, str] = {}
 
@@ -23,7 +26,13 @@ def modules() -> list[Path]:
 def unit_tests() -> list[Path]:
     """Return the unit tests of modules, as paths below tests/unit/; plugins have a folder of their own."""
     paths = (path.relative_to(UNIT) for path in UNIT.rglob("test_*.py"))
-    return sorted(path for path in paths if path.parts[0] != "plugins" and str(path) not in ABOUT_THE_TREE)
+    return sorted(
+        path
+        for path in paths
+        if path.parts[0] != "plugins"
+        and str(path) not in ABOUT_THE_TREE
+        and not path.name.startswith(ABOUT_A_SPECIFICATION)
+    )
 
 
 @pytest.mark.parametrize("module", modules(), ids=str)

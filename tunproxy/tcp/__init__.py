@@ -11,15 +11,18 @@ Vocabulary
 
 Theory of operation
     ``passive.open_passive`` makes a connection from a SYN but does not answer it: the owner does that with
-    ``accept`` once the target is known to answer, or with ``refuse``. After that the owner calls
+    ``accept`` once the target is known to answer, or with ``refuse``; or it keeps nothing, answers with a
+    ``cookie``, and has ``reopen`` make the connection when the ACK comes. After that the owner calls
     ``receive.receive`` for each segment, takes the bytes out of ``rcv_queue`` and says so with
     ``took``, puts bytes in with ``queue``, and calls ``transmit.transmit`` when a batch is done and
     ``deadline.on_deadline`` when ``next_deadline`` has come. State changes go through ``state.enter``.
-    Retransmission: ``snd_nxt`` never moves back. What is believed lost lies in [``rtx_nxt``,
-    ``lost_until``), minus what the ``scoreboard`` says has arrived; ``transmit`` sends it again before
-    anything new, as far as ``congestion`` allows.
+    Retransmission: ``snd_nxt`` never moves back. What is believed lost is in ``rack.lost``, or,
+    without SACK, in [``rtx_nxt``, ``lost_until``); ``transmit`` sends it again before anything new, as far
+    as ``prr`` and ``congestion`` allow. ``tlp`` asks after what nothing follows.
 
 Reading order
     ``seq``, ``state``, ``connection``, ``passive``, ``receive``, ``transmit``, ``deadline``; beside them
-    ``send_buffer``, ``assembler``, ``scoreboard``, ``rtt``, ``congestion``, ``active``
+    ``send_buffer``, ``assembler``, ``recovery``, ``scoreboard``, ``rack``, ``prr``, ``tlp``, ``rtt``,
+    ``congestion``, ``cookie``, ``keepalive``,
+    ``path_mtu``, ``dsack``, ``active``
 """

@@ -41,6 +41,16 @@ class Congestion:
         self.ssthresh = max(flight_size // 2, 2 * self.mss)
         self.cwnd = self.ssthresh
 
+    def on_lost_again(self) -> None:
+        """Halve once more: a lost retransmission is a second sign of congestion (RFC 5681 §4.3)."""
+        self.ssthresh = max(self.ssthresh // 2, 2 * self.mss)
+        self.cwnd = min(self.cwnd, self.ssthresh)
+
+    def undo(self, cwnd: i64, ssthresh: i64) -> None:
+        """Take a reduction back that turned out to be needless; what has grown since stays."""
+        self.cwnd = max(self.cwnd, cwnd)
+        self.ssthresh = max(self.ssthresh, ssthresh)
+
     def on_timeout(self, flight_size: i64, is_first: bool) -> None:
         """Fall back to one segment; halve ssthresh only at the first of several time-outs (RFC 5681 §3.1)."""
         if is_first:

@@ -17,6 +17,8 @@ from mypy_extensions import i64, mypyc_attr
 from tunproxy.clock import Micros
 from tunproxy.tcp.assembler import Assembler
 from tunproxy.tcp.congestion import Congestion
+from tunproxy.tcp.prr import Prr
+from tunproxy.tcp.rack import Rack
 from tunproxy.tcp.rtt import RttEstimator
 from tunproxy.tcp.scoreboard import Scoreboard
 from tunproxy.tcp.send_buffer import SendBuffer
@@ -24,7 +26,8 @@ from tunproxy.tcp.seq import seq_sub
 from tunproxy.tcp.state import CLOSED, is_allowed
 from tunproxy.wire.ip import MAX_PACKET, Endpoints
 
-DEFAULT_MSS: Final[i64] = 536  # RFC 9293 §3.7.1; for IPv6 1220, which every IPv6 client announces
+DEFAULT_MSS: Final[i64] = 536  # RFC 9293 §3.7.1
+DEFAULT_MSS_V6: Final[i64] = 1220
 
 # why a connection is CLOSED
 NOT_CLOSED: Final[i64] = 0
@@ -39,6 +42,7 @@ RCV_BUF: Final[i64] = 1 << 20  # 1 MiB: 20 Gbit/s over the 50 µs round trip of 
 SND_BUF: Final[i64] = 1 << 20
 RCV_SHIFT: Final[i64] = 7  # a window of up to 8 MiB, in steps of 128 octets
 DELAYED_ACK: Final[i64] = 5_000  # RFC 9293 §3.8.6.3 allows 500 ms; an answer usually comes in less than 5
+KEEPALIVE: Final[i64] = 120_000_000  # silence after which we ask; keepalive.py says why so short
 TIME_WAIT_LENGTH: Final[i64] = 2_000_000  # 2 MSL; between us and the client lies only a local queue
 
 
@@ -48,13 +52,20 @@ class Settings:
     """What all connections of one stack share: sizes, and one scratch buffer for headers."""
 
     def __init__(
-        self, mtu: i64, rcv_buf: i64 = RCV_BUF, cwnd: i64 = 0, has_tso4: bool = True, has_tso6: bool = True
+        self,
+        mtu: i64,
+        rcv_buf: i64 = RCV_BUF,
+        cwnd: i64 = 0,
+        has_tso4: bool = True,
+        has_tso6: bool = True,
+        keepalive: i64 = KEEPALIVE,
     ) -> None:
         self.mtu: Final = mtu
         self.rcv_buf: Final = rcv_buf
         self.cwnd: Final = cwnd  # initial window in octets; 0 means RFC 6928's
         self.has_tso4: Final = has_tso4
         self.has_tso6: Final = has_tso6
+        self.keepalive: Final = keepalive  # microseconds of silence before we ask; 0: never
         self.scratch: Final = BytesWriter()
 
 
@@ -100,13 +111,29 @@ class Connection:
         self.ts_offset: i64 = 0
         self.last_ack_sent: i64 = 0
         self.sack_on: bool = False
+        self.dsack_left: i64 = -1  # a duplicate that the next acknowledgment reports
+        self.dsack_right: i64 = 0
         # loss and congestion
         self.rtt: Final = RttEstimator()
         self.congestion: Final = Congestion(DEFAULT_MSS, settings.cwnd)
         self.scoreboard: Scoreboard | None = None
-        self.dupacks: i64 = 0
+        self.rack: Final = Rack(iss)
+        self.prr: Final = Prr()
+        self.delivered: i64 = 0  # octets that the acknowledgment under work told of
         self.in_recovery: bool = False
         self.recovery_point: i64 = 0
+        self.reduced_order: i64 = 0  # the newest run when the window was reduced last
+        self.dsacks: i64 = 0  # duplicates of ours that the peer reported
+        self.undo_from: i64 = -1  # where what was sent again in this recovery begins
+        self.undo_octets: i64 = 0  # of it, not known to have been needless
+        self.undo_cwnd: i64 = 0
+        self.undo_ssthresh: i64 = 0
+        self.tlp_end: i64 = -1  # snd_nxt behind the tail loss probe that is under way
+        self.tlp_is_again: bool = False  # it repeated something
+        self.tlp_count: i64 = 0  # probes since the peer told of anything new
+        # where the peer does not speak SACK
+        self.dupacks: i64 = 0
+        self.limited: i64 = 0  # octets that duplicates let out (RFC 3042)
         self.rtx_nxt: i64 = iss
         self.lost_until: i64 = iss
         self.retransmits: i64 = 0
@@ -115,11 +142,16 @@ class Connection:
         # deadlines
         self.rto_at: Micros = -1
         self.timeouts: i64 = 0  # in a row
+        self.reorder_at: Micros = -1  # RACK reordering timer
+        self.probe_at: Micros = -1  # tail loss probe
         self.persist_at: Micros = -1
         self.probes: i64 = 0  # since the window closed
         self.probes_lost: i64 = 0  # unanswered, in a row
         self.ack_at: Micros = -1
         self.time_wait_at: Micros = -1
+        self.keepalive_at: Micros = -1
+        self.keepalives: i64 = 0  # unanswered, in a row
+        self.heard_at: Micros = -1  # when the last acceptable segment arrived
         self.challenges_at: Micros = -1  # start of the second in which challenge_count were sent
         self.challenge_count: i64 = 0
         # acknowledgment owed
@@ -133,6 +165,17 @@ class Connection:
         return seq_sub(self.snd_nxt, self.snd_una)
 
 
+def pipe(conn: Connection) -> i64:
+    """Return the octets believed to be in the network (RFC 6675 §4 SetPipe)."""
+    found = conn.flight_size
+    if conn.sack_on:
+        found -= conn.rack.lost_octets
+        return found if conn.scoreboard is None else found - conn.scoreboard.sacked
+    if conn.dupacks > 0:  # what they answer has left the network; before recovery: RFC 3042
+        found -= min(conn.dupacks * conn.snd_mss, found)
+    return found - seq_sub(conn.lost_until, conn.rtx_nxt)
+
+
 def enter(conn: Connection, state: i64) -> None:
     """Move to state; the move must be in the table of transitions."""
     assert is_allowed(conn.state, state), f"{conn.state} -> {state}"
@@ -144,9 +187,12 @@ def close_down(conn: Connection, why: i64) -> None:
     enter(conn, CLOSED)
     conn.closed_why = why
     conn.rto_at = -1
+    conn.reorder_at = -1
+    conn.probe_at = -1
     conn.persist_at = -1
     conn.ack_at = -1
     conn.time_wait_at = -1
+    conn.keepalive_at = -1
     conn.ack_now = False
     conn.assembler = None
     conn.scoreboard = None
@@ -167,7 +213,9 @@ def send_room(conn: Connection) -> i64:
     cwnd = conn.congestion.cwnd
     if conn.scoreboard is not None:
         cwnd += conn.scoreboard.sacked
-    elif conn.in_recovery:
+        if conn.prr.is_on:
+            cwnd = max(cwnd, conn.flight_size + conn.prr.room - conn.rack.lost_octets)
+    else:
         cwnd += conn.dupacks * conn.snd_mss
     usable = min(conn.snd_wnd, min(cwnd, SND_BUF))
     return max(usable, conn.snd_mss) - conn.buffer.length

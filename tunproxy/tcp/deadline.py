@@ -6,14 +6,15 @@ from mypy_extensions import i64
 
 from tunproxy.clock import Micros
 from tunproxy.tcp.connection import FINISHED, TIMED_OUT, Connection, close_down
-from tunproxy.tcp.recovery import on_timeout
+from tunproxy.tcp.keepalive import on_keepalive
+from tunproxy.tcp.recovery import on_reordering_timer, on_timeout
 from tunproxy.tcp.rtt import RTO_MAX
 from tunproxy.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT
-from tunproxy.tcp.transmit import send_probe, send_rst, send_syn, transmit
+from tunproxy.tcp.transmit import send_loss_probe, send_probe, send_rst, send_syn, transmit
 from tunproxy.wire.sink import FrameSink
 
 # our choices
-R2_SYN: Final[i64] = 5  # RFC 9293 §3.8.3 asks for 3 minutes; whoever sent the SYN sends it again himself
+R2_SYN: Final[i64] = 7  # from 1 s doubling, 60 s at most: 183 s, where RFC 9293 §3.8.3 asks for 3 minutes
 R2: Final[i64] = 10  # from 200 ms doubling: 204 s, where RFC 9293 §3.8.3 asks for at least 100 s
 R2_PROBES: Final[i64] = 15
 
@@ -21,12 +22,18 @@ R2_PROBES: Final[i64] = 15
 def next_deadline(conn: Connection) -> Micros:
     """Return when on_deadline is to be called, -1 for never."""
     due: Micros = conn.rto_at
+    if conn.probe_at >= 0 and (due < 0 or conn.probe_at < due):
+        due = conn.probe_at
+    if conn.reorder_at >= 0 and (due < 0 or conn.reorder_at < due):
+        due = conn.reorder_at
     if conn.ack_at >= 0 and (due < 0 or conn.ack_at < due):
         due = conn.ack_at
     if conn.persist_at >= 0 and (due < 0 or conn.persist_at < due):
         due = conn.persist_at
     if conn.time_wait_at >= 0 and (due < 0 or conn.time_wait_at < due):
         due = conn.time_wait_at
+    if conn.keepalive_at >= 0 and (due < 0 or conn.keepalive_at < due):
+        due = conn.keepalive_at
     return due
 
 
@@ -37,8 +44,14 @@ def on_deadline(conn: Connection, now: Micros, out: FrameSink) -> None:
         return
     if 0 <= conn.rto_at <= now:
         _on_rto(conn, now, out)
+    if 0 <= conn.reorder_at <= now:
+        on_reordering_timer(conn, now)
+    if 0 <= conn.probe_at <= now:
+        send_loss_probe(conn, now, out)
     if 0 <= conn.persist_at <= now and conn.state != CLOSED:
         _on_persist(conn, now, out)
+    if 0 <= conn.keepalive_at <= now:  # never in CLOSED
+        on_keepalive(conn, now, out)
     if 0 <= conn.ack_at <= now:
         conn.ack_now = True
     if conn.state != CLOSED:

@@ -2,6 +2,11 @@
 
 SYN arrives ── open_passive ──▶ SYN-RECEIVED, silent ── accept ──▶ SYN, ACK sent
                                                       └ refuse ──▶ RST sent, CLOSED
+
+Where too many wait, the SYN is answered and forgotten (``cookie``):
+
+SYN arrives ── answer_with_cookie ──▶ SYN, ACK sent, nothing kept
+ACK arrives ── Cookies.recall ── reopen ──▶ SYN-RECEIVED, for ``receive`` to take the ACK
 """
 
 from mypy_extensions import i64
@@ -10,20 +15,23 @@ from tunproxy.clock import Micros
 from tunproxy.tcp.congestion import initial_window
 from tunproxy.tcp.connection import (
     DEFAULT_MSS,
+    DEFAULT_MSS_V6,
     RCV_SHIFT,
     RESET_BY_US,
     Connection,
     Settings,
     close_down,
+    free_space,
     set_send_mss,
 )
+from tunproxy.tcp.cookie import marked, options_of
 from tunproxy.tcp.seq import seq_add
 from tunproxy.tcp.state import SYN_RECEIVED
 from tunproxy.tcp.transmit import send_rst, send_syn
 from tunproxy.wire.ip import Endpoints
 from tunproxy.wire.sink import FrameSink
-from tunproxy.wire.tcp import Segment
-from tunproxy.wire.tcp_options import TIMESTAMPS_LEN
+from tunproxy.wire.tcp import ACK, SYN, Segment, emit_tcp
+from tunproxy.wire.tcp_options import TIMESTAMPS_LEN, put_syn_options
 
 
 def open_passive(ends: Endpoints, settings: Settings, seg: Segment, iss: i64, ts_offset: i64) -> Connection:
@@ -58,7 +66,8 @@ def take_syn_options(conn: Connection, seg: Segment) -> None:
     conn.max_snd_wnd = seg.wnd
     conn.snd_wl1 = seg.seq
     conn.snd_wl2 = conn.iss
-    set_send_mss(conn, seg.mss if seg.mss > 0 else DEFAULT_MSS)
+    default = DEFAULT_MSS_V6 if conn.ends.is_ipv6 else DEFAULT_MSS
+    set_send_mss(conn, seg.mss if seg.mss > 0 else default)
     if conn.settings.cwnd == 0:
         conn.congestion.cwnd = initial_window(conn.snd_mss)
 
@@ -80,3 +89,58 @@ def refuse(conn: Connection, out: FrameSink) -> None:
     """Answer the SYN with a reset: the target refused (RFC 9293 §3.5.2)."""
     send_rst(conn, out)
     close_down(conn, RESET_BY_US)
+
+
+def answer_with_cookie(
+    ends: Endpoints,
+    settings: Settings,
+    syn: Segment,
+    cookie: i64,
+    ts_offset: i64,
+    now: Micros,
+    out: FrameSink,
+) -> None:
+    """Answer a SYN whose connection is not kept: cookie is our initial number (RFC 4987 §3.6).
+
+    The options are those that the ACK will bring back; ts_offset must be the same then.
+    """
+    has_ts = syn.ts_val >= 0
+    has_sack = has_ts and syn.sack_permitted
+    has_shift = has_ts and syn.wnd_shift >= 0
+    options_len: i64 = 4
+    if has_ts:
+        options_len += TIMESTAMPS_LEN
+    if has_sack:
+        options_len += 4
+    if has_shift:
+        options_len += 4
+    scratch = settings.scratch
+    wnd = min(settings.rcv_buf, 0xFFFF)
+    emit_tcp(scratch, ends, cookie, seq_add(syn.seq, 1), SYN | ACK, wnd, options_len, 0, 0)
+    put_syn_options(
+        scratch,
+        settings.mtu - ends.header_len - 20,
+        RCV_SHIFT if has_shift else -1,
+        has_sack,
+        marked(now // 1000 + ts_offset, options_of(syn)) if has_ts else -1,
+        syn.ts_val,
+    )
+    out.write(scratch.getvalue())
+
+
+def reopen(
+    ends: Endpoints, settings: Settings, syn: Segment, cookie: i64, ts_offset: i64, now: Micros
+) -> Connection:
+    """Return the connection of a SYN that was answered with this cookie: in SYN-RECEIVED, as after accept.
+
+    The caller has ``receive`` take the segment that brought the cookie back, which establishes it.
+    """
+    conn = open_passive(ends, settings, syn, cookie, ts_offset)
+    conn.is_answered = True
+    conn.ts_recent_at = now
+    conn.snd_nxt = seq_add(cookie, 1)
+    conn.rtx_nxt = conn.snd_nxt
+    conn.lost_until = conn.snd_nxt
+    conn.rcv_adv = seq_add(conn.rcv_nxt, min(free_space(conn), 0xFFFF))
+    conn.last_ack_sent = conn.rcv_nxt
+    return conn

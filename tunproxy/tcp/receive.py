@@ -20,6 +20,8 @@ from tunproxy.tcp.connection import (
     close_down,
     enter,
 )
+from tunproxy.tcp.dsack import is_old, note_duplicate
+from tunproxy.tcp.keepalive import start_keepalive
 from tunproxy.tcp.passive import take_syn_options
 from tunproxy.tcp.recovery import on_duplicate_ack, on_new_ack, take_sack
 from tunproxy.tcp.seq import seq_add, seq_le, seq_lt, seq_max, seq_sub
@@ -58,9 +60,11 @@ def receive(conn: Connection, seg: Segment, now: Micros, out: FrameSink) -> None
         if seg.flags & RST and seg.seq == conn.rcv_nxt:
             close_down(conn, RESET_BY_PEER)
         return  # everything else waits for the target's answer
-    if not _is_recent(conn, seg, now) or not is_acceptable(conn, seg):  # first: sequence number
-        _answer_unacceptable(conn, seg, now, out)
+    is_recent = _is_recent(conn, seg, now)
+    if not is_recent or not is_acceptable(conn, seg):  # first: sequence number
+        _answer_unacceptable(conn, seg, is_recent, now, out)
         return
+    conn.heard_at = now
     if seg.flags & RST:  # second, with the window rule of RFC 5961 §3
         _on_rst(conn, seg, now, out)
         return
@@ -99,7 +103,9 @@ def _is_recent(conn: Connection, seg: Segment, now: Micros) -> bool:
     return not seq_lt(seg.ts_val, conn.ts_recent) or now - conn.ts_recent_at > PAWS_IDLE
 
 
-def _answer_unacceptable(conn: Connection, seg: Segment, now: Micros, out: FrameSink) -> None:
+def _answer_unacceptable(
+    conn: Connection, seg: Segment, is_recent: bool, now: Micros, out: FrameSink
+) -> None:
     if seg.flags & RST:
         return
     if seg.flags & SYN:
@@ -107,9 +113,12 @@ def _answer_unacceptable(conn: Connection, seg: Segment, now: Micros, out: Frame
     else:
         if conn.state == TIME_WAIT and seg.flags & FIN:
             conn.time_wait_at = now + TIME_WAIT_LENGTH
+        if is_recent and is_old(conn, seg):
+            note_duplicate(conn, seg)
         send_ack(conn, now, out)
         # A full window hides the acknowledgment in a segment from us no longer than until we answer it.
-        if seg.flags & ACK and seg.seq == conn.rcv_nxt:
+        # In an old duplicate (RFC 7323 §5.3 R1) it counts for nothing: the number may be from before a wrap.
+        if is_recent and seg.flags & ACK and seg.seq == conn.rcv_nxt:
             _take_ack(conn, seg, now, out)
 
 
@@ -153,7 +162,7 @@ def _take_ack(conn: Connection, seg: Segment, now: Micros, out: FrameSink) -> bo
             send_challenge(conn, now, out)  # RFC 5961 §5
             return False
         return True
-    told = conn.sack_on and seg.sack_count > 0 and take_sack(conn, seg)
+    told = conn.sack_on and seg.sack_count > 0 and take_sack(conn, seg, now)
     if acked > 0:
         on_new_ack(conn, seg.ack, acked, now)
         _take_fin_ack(conn, now)
@@ -167,6 +176,7 @@ def _establish(conn: Connection, seg: Segment, now: Micros) -> None:
     enter(conn, ESTABLISHED)
     on_new_ack(conn, conn.snd_nxt, 0, now)
     conn.snd_wl1 = seq_sub(seg.seq, 1) & 0xFFFF_FFFF  # so that this segment updates the window
+    start_keepalive(conn, now)
     if conn.fin_queued:
         enter(conn, FIN_WAIT_1)
 
@@ -231,7 +241,9 @@ def _take_text(conn: Connection, seg: Segment, now: Micros, out: FrameSink) -> N
     if start < 0:
         if assembler is None:
             assembler = conn.assembler = Assembler()
-        assembler.insert(seg.seq, seg.frame[seg.data_off : seg.data_off + stop])
+        is_new = assembler.insert(seg.seq, seg.frame[seg.data_off : seg.data_off + stop])
+        if not is_new and stop == seg.length:
+            note_duplicate(conn, seg)
         # RFC 5681 §4.2: at once, one for each, and bare: with data it would not count as a duplicate
         send_ack(conn, now, out)
         return
@@ -302,6 +314,7 @@ def _enter_time_wait(conn: Connection, now: Micros) -> None:
     conn.time_wait_at = now + TIME_WAIT_LENGTH
     conn.rto_at = -1
     conn.persist_at = -1
+    conn.keepalive_at = -1
     conn.scoreboard = None
 
 
@@ -324,6 +337,7 @@ def _on_syn_sent(conn: Connection, seg: Segment, now: Micros, out: FrameSink) ->
     conn.ts_recent_at = now
     enter(conn, ESTABLISHED)
     on_new_ack(conn, seg.ack, 0, now)
+    start_keepalive(conn, now)
     conn.ack_now = True
     if conn.fin_queued:
         enter(conn, FIN_WAIT_1)

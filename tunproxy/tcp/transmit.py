@@ -9,8 +9,9 @@ from typing import Final
 from mypy_extensions import i64
 
 from tunproxy.clock import Micros
-from tunproxy.tcp.connection import Connection, free_space
-from tunproxy.tcp.seq import seq_add, seq_lt, seq_max, seq_sub
+from tunproxy.tcp.connection import Connection, free_space, pipe
+from tunproxy.tcp.dsack import sack_blocks
+from tunproxy.tcp.seq import seq_add, seq_le, seq_lt, seq_max, seq_sub
 from tunproxy.tcp.state import (
     CLOSE_WAIT,
     CLOSING,
@@ -20,10 +21,10 @@ from tunproxy.tcp.state import (
     SYN_RECEIVED,
     SYN_SENT,
 )
+from tunproxy.tcp.tlp import arm_probe
 from tunproxy.wire.sink import FrameSink
 from tunproxy.wire.tcp import ACK, FIN, PSH, RST, SYN, emit_tcp
 from tunproxy.wire.tcp_options import (
-    MAX_SACK_BLOCKS,
     TIMESTAMPS_LEN,
     put_sack,
     put_syn_options,
@@ -47,63 +48,78 @@ def transmit(conn: Connection, now: Micros, out: FrameSink) -> None:
         or state == CLOSING
         or state == LAST_ACK
     ):
-        if conn.rtx_nxt != conn.lost_until:
+        if conn.rack.lost_octets > 0:
             _send_lost(conn, now, out)
-        if conn.rtx_nxt == conn.lost_until and (
-            conn.buffer.length != conn.flight_size or (conn.fin_queued and not conn.fin_sent)
+        elif conn.rtx_nxt != conn.lost_until:
+            _send_lost_without_sack(conn, now, out)
+        if (
+            conn.rack.lost_octets == 0
+            and conn.rtx_nxt == conn.lost_until
+            and (conn.buffer.length != conn.flight_size or (conn.fin_queued and not conn.fin_sent))
         ):
             _send_new(conn, now, out)
-        if conn.in_recovery and conn.rtx_nxt == conn.lost_until:
+        if conn.in_recovery and conn.sack_on and conn.rack.lost_octets == 0:
             _send_doubtful(conn, now, out)
     if conn.ack_now:
         send_ack(conn, now, out)
 
 
-def _pipe(conn: Connection) -> i64:
-    """Return the octets believed to be in the network (RFC 6675 §4 SetPipe)."""
-    pipe = conn.flight_size
-    board = conn.scoreboard
-    if board is not None and not board.is_empty:
-        pipe -= board.sacked
-    elif conn.in_recovery:
-        pipe -= min(conn.dupacks * conn.snd_mss, pipe)
-    if conn.rtx_nxt != conn.lost_until:
-        pipe -= seq_sub(conn.lost_until, conn.rtx_nxt)
-        if board is not None:
-            pipe += board.sacked_between(conn.rtx_nxt, conn.lost_until)
-    return pipe
+def _room(conn: Connection) -> i64:
+    """Return how many octets congestion control lets out now."""
+    if conn.prr.is_on:
+        return conn.prr.room
+    return conn.congestion.cwnd - pipe(conn)
 
 
 def _send_lost(conn: Connection, now: Micros, out: FrameSink) -> None:
-    """Send again what lies in [rtx_nxt, lost_until) and has not arrived, as far as cwnd allows.
+    """Send again what is lost, as far as congestion control allows.
 
-    The first segment goes whatever cwnd says (RFC 6675 §5 step 4.3).
+    The first segment goes whatever that says (RFC 6675 §5 step 4.3).
     """
+    rack = conn.rack
+    while rack.lost_octets > 0:
+        first = rack.lost[0]
+        left = first.seq
+        size = _size_again(conn, left, first.end, _room(conn))
+        if size == 0:
+            return
+        _emit_again(conn, left, size, now, out)
+        rack.sent_lost(size, now)
+
+
+def _size_again(conn: Connection, left: i64, right: i64, room: i64) -> i64:
+    size = min(seq_sub(right, left), conn.snd_burst)
+    if size > room:
+        size = max(room - room % conn.snd_mss, 0)
+        if size == 0 and left == conn.snd_una:
+            size = min(seq_sub(right, left), conn.snd_mss)
+    return size
+
+
+def _emit_again(conn: Connection, left: i64, size: i64, now: Micros, out: FrameSink) -> None:
+    data_end = seq_add(conn.snd_una, conn.buffer.length)
+    has_fin = conn.fin_sent and seq_add(left, size) == seq_add(data_end, 1)
+    conn.rtt_seq = -1  # Karn: an acknowledgment would be ambiguous
+    conn.retransmits += 1
+    conn.undo_octets += size
+    _emit_data(conn, left, size - 1 if has_fin else size, FIN if has_fin else 0, now, out)
+    if conn.prr.is_on:
+        conn.prr.on_sent(size)
+    if conn.rto_at < 0 or left == conn.snd_una:
+        conn.rto_at = now + conn.rtt.rto  # what it waits for has just been sent
+
+
+def _send_lost_without_sack(conn: Connection, now: Micros, out: FrameSink) -> None:
+    """Send again what lies in [rtx_nxt, lost_until), in the same way."""
     if seq_lt(conn.rtx_nxt, conn.snd_una):
         conn.rtx_nxt = conn.snd_una
-    data_end = seq_add(conn.snd_una, conn.buffer.length)
     while seq_lt(conn.rtx_nxt, conn.lost_until):
-        left, right = conn.rtx_nxt, conn.lost_until
-        if conn.scoreboard is not None:
-            left, right = conn.scoreboard.next_hole(left, right)
-        if left == right:
-            conn.rtx_nxt = conn.lost_until
+        left = conn.rtx_nxt
+        size = _size_again(conn, left, conn.lost_until, _room(conn))
+        if size == 0:
             return
-        size = min(seq_sub(right, left), conn.snd_burst)
-        room = conn.congestion.cwnd - _pipe(conn)
-        if size > room:
-            size = max(room - room % conn.snd_mss, 0)
-            if size == 0:
-                if left != conn.snd_una:
-                    return
-                size = min(seq_sub(right, left), conn.snd_mss)
-        has_fin = conn.fin_sent and seq_add(left, size) == seq_add(data_end, 1)
-        conn.rtt_seq = -1  # Karn: an acknowledgment would be ambiguous
-        conn.retransmits += 1
-        _emit_data(conn, left, size - 1 if has_fin else size, FIN if has_fin else 0, now, out)
+        _emit_again(conn, left, size, now, out)
         conn.rtx_nxt = seq_add(left, size)
-    if conn.rto_at < 0:
-        conn.rto_at = now + conn.rtt.rto
 
 
 def _send_doubtful(conn: Connection, now: Micros, out: FrameSink) -> None:
@@ -113,22 +129,23 @@ def _send_doubtful(conn: Connection, now: Micros, out: FrameSink) -> None:
     """
     board = conn.scoreboard
     mss = conn.snd_mss
-    if board is None or board.is_empty or conn.congestion.cwnd - _pipe(conn) < mss:
+    if board is None or board.is_empty or _room(conn) < mss:
         return
-    left, right = board.next_hole(conn.lost_until, board.highest)
-    if left != right:
-        conn.rtx_nxt = left
-        conn.lost_until = seq_add(left, min(seq_sub(right, left), mss))
-        _send_lost(conn, now, out)
+    left = conn.rack.first_doubtful(board.highest)
+    if left >= 0:
+        right = conn.rack.doubtful_end(left, mss)
+        _emit_again(conn, left, seq_sub(right, left), now, out)
+        conn.rack.sent_again(left, right, now)
 
 
 def _send_new(conn: Connection, now: Micros, out: FrameSink) -> None:
     """Send octets and the FIN that were not sent before, as windows allow."""
     mss = conn.snd_mss
+    before = conn.snd_nxt
     while not conn.fin_sent:
         flight_size = conn.flight_size
         available = conn.buffer.length - flight_size
-        room = min(conn.snd_wnd - flight_size, conn.congestion.cwnd - _pipe(conn))
+        room = min(conn.snd_wnd - flight_size, _room(conn))
         size = min(min(available, room), conn.snd_burst)
         if size < available and size > mss:
             size -= size % mss
@@ -138,22 +155,83 @@ def _send_new(conn: Connection, now: Micros, out: FrameSink) -> None:
         if size <= 0 and not has_fin:
             break
         size = max(size, 0)
-        flags = PSH if size == available else 0
-        _emit_data(conn, conn.snd_nxt, size, flags | FIN if has_fin else flags, now, out)
-        conn.snd_nxt = seq_add(conn.snd_nxt, size + 1 if has_fin else size)
-        if conn.rtt_seq < 0:
-            conn.rtt_seq = conn.snd_nxt
-            conn.rtt_at = now
-        if not conn.in_recovery:
-            conn.rtx_nxt = conn.snd_nxt
-            conn.lost_until = conn.snd_nxt
-        conn.fin_sent = has_fin
-        if conn.rto_at < 0:
-            conn.rto_at = now + conn.rtt.rto
-        conn.persist_at = -1
+        _emit_new(conn, size, PSH if size == available else 0, has_fin, now, out)
+    if conn.sack_on and conn.snd_nxt != before:
+        arm_probe(conn, now)
     is_blocked = conn.buffer.length > 0 or (conn.fin_queued and not conn.fin_sent)
     if is_blocked and conn.snd_nxt == conn.snd_una and conn.persist_at < 0:
         conn.persist_at = now + conn.rtt.rto
+
+
+def _emit_new(conn: Connection, size: i64, flags: i64, has_fin: bool, now: Micros, out: FrameSink) -> None:
+    seq = conn.snd_nxt
+    _emit_data(conn, seq, size, flags | FIN if has_fin else flags, now, out)
+    end = seq_add(seq, size + 1 if has_fin else size)
+    conn.snd_nxt = end
+    if conn.sack_on:
+        conn.rack.sent(seq, end, now)
+        if conn.prr.is_on:
+            conn.prr.on_sent(seq_sub(end, seq))
+    elif conn.dupacks > 0 and not conn.in_recovery:
+        conn.limited += size
+    if conn.rtt_seq < 0:
+        conn.rtt_seq = end
+        conn.rtt_at = now
+    if not conn.in_recovery:
+        conn.rtx_nxt = end
+        conn.lost_until = end
+    conn.fin_sent = has_fin
+    if conn.rto_at < 0:
+        conn.rto_at = now + conn.rtt.rto
+    conn.persist_at = -1
+
+
+def send_loss_probe(conn: Connection, now: Micros, out: FrameSink) -> None:
+    """Send one segment after a silence, new data or the last again, whatever cwnd says (RFC 8985 §7.3)."""
+    conn.tlp_count += 1
+    if conn.in_recovery:
+        _probe_in_recovery(conn, now, out)
+    else:
+        _probe_tail(conn, now, out)
+    conn.rto_at = now + conn.rtt.rto
+    arm_probe(conn, now)
+
+
+def _probe_in_recovery(conn: Connection, now: Micros, out: FrameSink) -> None:
+    """Send again what has waited longest: nothing that could prove its loss is under way."""
+    rack = conn.rack
+    if rack.lost_octets > 0:
+        first = rack.lost[0]
+        size = min(seq_sub(first.end, first.seq), conn.snd_mss)
+        _emit_again(conn, first.seq, size, now, out)
+        rack.sent_lost(size, now)
+        return
+    oldest = rack.oldest()
+    if oldest is not None:
+        left = oldest.seq
+        right = seq_add(left, min(seq_sub(oldest.end, left), conn.snd_mss))
+        conn.congestion.on_lost_again()
+        _emit_again(conn, left, seq_sub(right, left), now, out)
+        rack.sent_again(left, right, now)
+        conn.reduced_order = rack.sent_order
+
+
+def _probe_tail(conn: Connection, now: Micros, out: FrameSink) -> None:
+    flight_size = conn.flight_size
+    if conn.tlp_end >= 0 and conn.tlp_is_again and seq_le(conn.tlp_end, conn.snd_una):
+        conn.congestion.on_loss(flight_size)  # no D-SACK came: the probe before this made up for a loss
+    available = conn.buffer.length - flight_size
+    conn.tlp_is_again = available <= 0 or conn.fin_sent or conn.snd_wnd - flight_size < conn.snd_mss
+    if conn.tlp_is_again:
+        size = min(flight_size, conn.snd_mss)
+        left = (conn.snd_nxt - size) & 0xFFFF_FFFF
+        _emit_again(conn, left, size, now, out)
+        conn.rack.sent_again(left, conn.snd_nxt, now)
+    else:
+        size = min(available, conn.snd_mss)
+        has_fin = conn.fin_queued and size == available and conn.snd_wnd - flight_size > size
+        _emit_new(conn, size, PSH if size == available else 0, has_fin, now, out)
+    conn.tlp_end = conn.snd_nxt
 
 
 def _emit_data(conn: Connection, seq: i64, size: i64, flags: i64, now: Micros, out: FrameSink) -> None:
@@ -193,13 +271,13 @@ def _emit_bare(conn: Connection, seq: i64, now: Micros, out: FrameSink) -> None:
     wnd = take_window(conn)
     options_len: i64 = TIMESTAMPS_LEN if conn.ts_on else 0
     blocks: list[tuple[i64, i64]] | None = None
-    if conn.sack_on and conn.assembler is not None and conn.assembler.held > 0:
-        blocks = conn.assembler.blocks(MAX_SACK_BLOCKS)
-        options_len += 4 + 8 * i64(len(blocks))
+    if conn.sack_on and (conn.dsack_left >= 0 or (conn.assembler is not None and conn.assembler.held > 0)):
+        blocks = sack_blocks(conn)
+        options_len += 4 + 8 * i64(len(blocks)) if len(blocks) > 0 else 0
     emit_tcp(scratch, conn.ends, seq, conn.rcv_nxt, ACK, wnd, options_len, 0, 0)
     if conn.ts_on:
         put_timestamps(scratch, ts_now(conn, now), conn.ts_recent)
-    if blocks is not None:
+    if blocks is not None and len(blocks) > 0:
         put_sack(scratch, blocks)
     out.write(scratch.getvalue())
 

@@ -176,10 +176,15 @@ class Script:
 
 
 def settings(
-    *, mtu: int = 1500, rcv_buf: int = RCV_BUF, cwnd: int = UNTHROTTLED, tso: bool = False
+    *,
+    mtu: int = 1500,
+    rcv_buf: int = RCV_BUF,
+    cwnd: int = UNTHROTTLED,
+    tso: bool = False,
+    keepalive: int = 0,
 ) -> Settings:
-    """Return settings for tests: no super-packets and no throttle unless asked for."""
-    return Settings(mtu, rcv_buf, cwnd, tso, tso)
+    """Return settings for tests: no super-packets, no throttle, no keepalives unless asked for."""
+    return Settings(mtu, rcv_buf, cwnd, tso, tso, keepalive)
 
 
 def unanswered(

@@ -22,6 +22,14 @@ def again(peer: Script) -> list[tuple[int, int]]:
     return [(sent.seq, sent.length) for sent in peer.sent()]
 
 
+def times_out(peer: Script) -> None:
+    """Go on in silence to the next time-out; what was sent before it is not looked at."""
+    before = peer.conn.timeouts
+    while peer.conn.timeouts == before:
+        peer.sent()
+        peer.waits()
+
+
 # fast retransmit
 
 
@@ -150,7 +158,7 @@ def test_fin_that_was_lost_is_sent_again_with_the_data_before_it() -> None:
     peer = Script(established(rcv_nxt=1, snd_nxt=0, mss=MSS, sack=True))
     peer.queues(bytes(5000)).closes()
     peer.sent()
-    peer.waits()
+    times_out(peer)
     peer.sent()
     peer.sends(ack=4000)
     peer.expects(seq=4000, payload=bytes(1000))
@@ -202,12 +210,13 @@ def test_each_further_duplicate_lets_a_new_segment_out() -> None:
     peer.queues(bytes(10 * MSS))
     for _ in range(3):
         peer.sends(ack=0)
-    assert again(peer) == [(0, MSS)]
-    for _ in range(3):
+    assert again(peer) == [(10_000, MSS), (11_000, MSS), (0, MSS)], "the first two by RFC 3042"
+    assert peer.conn.congestion.cwnd == 5_000, "half of 10,000: what RFC 3042 let out does not count"
+    for _ in range(5):
         peer.sends(ack=0)
-    assert again(peer) == [(10_000, MSS)], "cwnd 5,000, 10,000 under way less six that arrived"
+    assert again(peer) == [(12_000, MSS)], "cwnd 5,000, 12,000 under way less eight that arrived"
     peer.sends(ack=0)
-    assert again(peer) == [(11_000, MSS)]
+    assert again(peer) == [(13_000, MSS)]
 
 
 # time-outs
@@ -238,7 +247,7 @@ def test_timeout_repeats_the_holes_only() -> None:
     """RFC 6675 §5.1: the scoreboard is kept at first."""
     peer = sending(10)
     peer.sends(ack=0, blocks=[(3000, 4000)]).sends(ack=0, blocks=[(3000, 5000)])
-    peer.waits()
+    times_out(peer)
     assert again(peer) == [(0, MSS)]
     peer.sends(ack=2000, blocks=[(3000, 5000)])
     assert [seq for seq, _ in again(peer)] == [2000, 5000, 6000]
@@ -248,7 +257,7 @@ def test_peer_that_reneges_gets_everything_again() -> None:
     """RFC 2018 §8: what was reported may be gone."""
     peer = sending(6)
     peer.sends(ack=0, blocks=[(1000, 2000)]).sends(ack=0, blocks=[(1000, 3000)])
-    peer.waits()
+    times_out(peer)
     assert again(peer) == [(0, MSS)]
     peer.sends(ack=1000)  # it had 1000…3000, and has dropped it
     peer.sent()
@@ -268,7 +277,7 @@ def test_peer_that_reneged_is_found_out_by_the_next_timeout() -> None:
     peer.sends(ack=0, blocks=[(1000, 2000)])
     peer.sends(ack=1000)
     peer.sent()
-    peer.waits()
+    times_out(peer)
     assert again(peer) == [(1000, MSS)]
 
 
@@ -276,9 +285,9 @@ def test_peer_that_may_have_reneged_gets_everything_again_after_a_second_timeout
     """RFC 2018 §8: the holes alone did not move it."""
     peer = sending(6)
     peer.sends(ack=0, blocks=[(1000, 2000)])
-    peer.waits()
+    times_out(peer)
     assert again(peer) == [(0, MSS)]
-    peer.waits()
+    times_out(peer)
     assert again(peer) == [(0, MSS)]
     assert peer.conn.scoreboard is not None
     assert peer.conn.scoreboard.is_empty
@@ -290,7 +299,7 @@ def test_timeout_in_recovery_halves_again_and_starts_over() -> None:
     peer = sending(20, cwnd=20_000)
     peer.sends(ack=0, blocks=[(1000, 5000)])
     peer.sent()
-    peer.waits()
+    times_out(peer)
     assert again(peer) == [(0, MSS)]
     assert peer.conn.congestion.cwnd == MSS
 
@@ -343,3 +352,96 @@ def test_blocks_across_the_wrap() -> None:
     peer.sends(ack=6000)
     assert peer.conn.snd_una == 6000
     assert not peer.conn.in_recovery
+
+
+# what is found without a time-out (RFC 8985)
+
+
+def test_retransmission_that_is_lost_again_is_found_by_what_was_sent_after_it() -> None:
+    """RFC 8985 §3.2: the first copy of 0…1000 is lost, and so is the second."""
+    peer = sending(10, cwnd=10_000)
+    peer.queues(bytes(10 * MSS))
+    peer.at(10_000).sends(ack=0, blocks=[(1000, 7000)])
+    assert again(peer) == [(0, MSS), (10_000, MSS)]
+    peer.at(20_000).sends(ack=0, blocks=[(10_000, 11_000), (1000, 10_000)])
+    peer.sent()
+    peer.waits()
+    assert peer.now < 10_000_000 + 21_000, "in less than a time-out"
+    assert (0, MSS) in again(peer)
+    assert peer.conn.timeouts == 0
+
+
+def test_lost_retransmission_halves_the_window_once_more() -> None:
+    """RFC 5681 §4.3."""
+    peer = sending(20, cwnd=20_000)
+    peer.queues(bytes(20 * MSS))
+    peer.at(10_000).sends(ack=0, blocks=[(1000, 12_000)])
+    assert peer.conn.congestion.cwnd == 10_000
+    peer.at(20_000).sends(ack=0, blocks=[(1000, 21_000)])
+    peer.waits()
+    assert peer.conn.congestion.cwnd == 5_000
+
+
+def test_gap_below_a_single_segment_is_lost_when_it_is_late() -> None:
+    """RFC 8985 §6.2: time takes the place of three duplicates."""
+    peer = sending(3)
+    peer.at(10_000).sends(ack=0, blocks=[(1000, 2000)])
+    assert again(peer) == []
+    assert peer.waits() == 10_000 + 10_000 // 4, "a quarter of the least round trip"
+    assert again(peer) == [(0, MSS)]
+
+
+def test_gap_that_is_filled_in_time_is_no_loss() -> None:
+    peer = sending(3)
+    peer.at(10_000).sends(ack=0, blocks=[(1000, 2000)])
+    peer.at(11_000).sends(ack=2000)
+    assert again(peer) == []
+    assert peer.conn.rack.reordering_seen
+    assert peer.conn.reorder_at < 0
+    assert not peer.conn.in_recovery
+
+
+def test_reordering_once_seen_ends_the_rule_of_three_duplicates() -> None:
+    """RFC 8985 §6.2 step 4: from then on the clock decides alone."""
+    peer = sending(10)
+    peer.at(10_000).sends(ack=0, blocks=[(1000, 2000)])
+    peer.at(10_100).sends(ack=2000)
+    peer.sends(ack=2000, blocks=[(3000, 10_000)])
+    assert again(peer) == []
+    peer.waits()
+    assert again(peer) == [(2000, MSS)]
+
+
+def test_reduction_for_what_turns_out_to_have_arrived_is_taken_back() -> None:
+    """RFC 3708 §3: every retransmission was reported to be a duplicate."""
+    peer = sending(20, cwnd=20_000)
+    peer.at(10_000).sends(ack=0, blocks=[(1000, 5000)])
+    assert again(peer) == [(0, MSS)]
+    assert peer.conn.congestion.cwnd == 10_000
+    peer.at(10_100).sends(ack=5000)
+    peer.at(20_000).sends(ack=5000, blocks=[(0, 1000)])
+    assert peer.conn.dsacks == 1
+    assert peer.conn.congestion.cwnd >= 20_000
+
+
+def test_reduction_stays_where_one_of_two_was_needed() -> None:
+    peer = sending(20, cwnd=20_000)
+    peer.at(10_000).sends(ack=0, blocks=[(2000, 6000)])
+    peer.at(11_000).sends(ack=0, blocks=[(2000, 8000)])
+    assert {seq for seq, _ in again(peer)} == {0, 1000}
+    peer.at(20_000).sends(ack=8000, blocks=[(0, 1000)])
+    assert peer.conn.congestion.cwnd == 10_000
+
+
+def test_window_is_reduced_step_by_step() -> None:
+    """RFC 6937 §3: of two segments that arrive, one goes out."""
+    peer = sending(20, cwnd=20_000)
+    peer.queues(bytes(20 * MSS))
+    peer.at(10_000).sends(ack=0, blocks=[(1000, 5000)])
+    assert again(peer) == [(0, MSS), (20_000, MSS)]
+    peer.sends(ack=0, blocks=[(1000, 7000)])
+    assert again(peer) == [(21_000, MSS)]
+    peer.sends(ack=0, blocks=[(1000, 8000)])
+    assert again(peer) == []
+    peer.sends(ack=0, blocks=[(1000, 9000)])
+    assert again(peer) == [(22_000, MSS)]
