@@ -15,9 +15,10 @@ Theory of operation
     ``ports`` declares what the packet path needs from the levels above it: a sink for frames, a poller for
     descriptors, a maker of sockets, a decider. ``tcp_table`` turns segments into ``tcp_flow`` objects; a
     ``TcpFlow`` owns the TCP engine's connection and the upstream descriptor and moves bytes between them.
+    ``admission`` says whether a SYN may begin a flow, gets a cookie, or nothing.
     ``targets`` says where a packed address may be dialled. Everything runs on one thread, inside one
     ``select()``; nothing here waits.
 
 Reading order
-    ``ports``, ``targets``, ``counters``, ``tcp_table``, ``tcp_flow``
+    ``ports``, ``targets``, ``counters``, ``tcp_table``, ``tcp_flow``, ``admission``
 """

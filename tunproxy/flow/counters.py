@@ -20,6 +20,10 @@ class Counters:
         self.bytes_out: i64 = 0
         self.flows_opened: i64 = 0
         self.flows_refused: i64 = 0
+        self.flows_evicted: i64 = 0  # whose client had proved nothing, to make room
+        self.cookies_sent: i64 = 0  # SYNs that were answered and forgotten
+        self.cookies_accepted: i64 = 0
+        self.cookies_refused: i64 = 0  # ACKs of no flow, while cookies were out, that bore none of ours
         self.retransmits: i64 = 0  # of flows that have ended
         self.drops: list[int] = [0] * len(NAMES)
 
@@ -37,6 +41,10 @@ class Counters:
             "bytes_out": int(self.bytes_out),
             "flows_opened": int(self.flows_opened),
             "flows_refused": int(self.flows_refused),
+            "flows_evicted": int(self.flows_evicted),
+            "cookies_sent": int(self.cookies_sent),
+            "cookies_accepted": int(self.cookies_accepted),
+            "cookies_refused": int(self.cookies_refused),
             "retransmits": int(self.retransmits),
         }
         for reason, count in enumerate(self.drops):

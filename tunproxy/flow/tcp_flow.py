@@ -41,10 +41,12 @@ from tunproxy.tcp.active import abort, close, queue, took
 from tunproxy.tcp.connection import FINISHED, RESET_BY_US, Connection, close_down, send_room
 from tunproxy.tcp.deadline import next_deadline, on_deadline
 from tunproxy.tcp.passive import accept, refuse
+from tunproxy.tcp.path_mtu import on_packet_too_big
 from tunproxy.tcp.receive import receive
-from tunproxy.tcp.state import CLOSED, TIME_WAIT, has_all_data
+from tunproxy.tcp.state import CLOSED, SYN_RECEIVED, TIME_WAIT, has_all_data
 from tunproxy.tcp.transmit import transmit
 from tunproxy.wire.icmp_error import emit_unreachable, unreachable_code
+from tunproxy.wire.icmp_quote import TooBig
 from tunproxy.wire.ip import IpView, parse_ip
 from tunproxy.wire.tcp import Segment
 from tunproxy.wire.vnet import VNET_LEN
@@ -77,7 +79,7 @@ class FlowContext:
         self.opener: Final = opener
         self.flows: Final[dict[bytes, TcpFlow]] = {}
         self.touched: list[TcpFlow] = []  # got segments in this batch, not settled yet
-        self.opening: i64 = 0  # flows whose target has not answered yet
+        self.embryos: Final[dict[bytes, TcpFlow]] = {}  # the client has proved nothing yet, oldest first
         self.live: i64 = 0  # flows that hold a descriptor
         self.small_reads: Final = SmallReads(LARGE)
         self.waiting: Final[deque[TcpFlow]] = deque()  # in TIME-WAIT or just out of it, oldest first
@@ -88,16 +90,18 @@ class FlowContext:
 class TcpFlow(Timed):
     """One flow in the table. It takes itself out of the table when both sides are done."""
 
-    def __init__(self, key: bytes, conn: Connection, context: FlowContext, syn: bytes) -> None:
+    def __init__(self, key: bytes, conn: Connection, context: FlowContext, syn: bytes, now: Micros) -> None:
         super().__init__()
         self.key: Final = key
         self.conn: Final = conn
+        self.began_at: Final = now
+        self._is_embryo: bool = False  # among context.embryos
         self._context: Final = context
         self._syn: bytes = syn  # the frame that asked, until it is answered
         self._sock: socket.socket | None = None
         self._fd: int = -1
         self._is_open: bool = False
-        self.is_listed: bool = False  # in the table
+        self._is_listed: bool = False  # in the table
         self._request: OpenRequest | None = None  # somebody else is opening the upstream
         self._readable: bool = False
         self._writable: bool = False
@@ -112,9 +116,16 @@ class TcpFlow(Timed):
 
     # opening
 
+    def join(self) -> None:
+        """Enter the table; as an embryo, unless the client has brought back a cookie."""
+        self._context.flows[self.key] = self
+        self._is_listed = True
+        if self.conn.state == SYN_RECEIVED:
+            self._is_embryo = True
+            self._context.embryos[self.key] = self
+
     def dial(self, sock: socket.socket, address: tuple[str, int], now: Micros) -> None:
         """Connect sock, which this flow owns from now on, to address, and answer the client accordingly."""
-        self._context.opening += 1
         self._take(sock)
         error = sock.connect_ex(address)
         if error == 0 or error == _EINPROGRESS:  # the report that it is writable comes in either case
@@ -124,7 +135,6 @@ class TcpFlow(Timed):
 
     def ask(self, info: FlowInfo, verdict: Verdict) -> None:
         """Have somebody else open the upstream, and answer the client accordingly once he has."""
-        self._context.opening += 1
         request = _Request(self)
         self._request = request
         self._context.opener.open(info, verdict, request)
@@ -137,12 +147,15 @@ class TcpFlow(Timed):
         self._on_connected(now)
 
     def failed(self, error: int) -> None:
-        """Answer the client as the target answered, or would have: refused, unreachable, or silent."""
+        """Answer the client as the target answered, or would have: refused, unreachable, or silent.
+
+        A client that has got a cookie believes to be connected: all that is left is a reset.
+        """
         context = self._context
         context.counters.flows_refused += 1
         self._request = None
         conn = self.conn
-        if error == errno.ECONNREFUSED or error == errno.ECONNRESET:
+        if error == errno.ECONNREFUSED or error == errno.ECONNRESET or conn.is_answered:
             refuse(conn, context.sink)
         elif conn.state != CLOSED:
             view = IpView()
@@ -160,11 +173,11 @@ class TcpFlow(Timed):
         self._context.live += 1
 
     def _on_connected(self, now: Micros) -> None:
-        self._context.opening -= 1
         self._context.counters.flows_opened += 1
         self._is_open = True
         self._syn = b""
-        accept(self.conn, now, self._context.sink)
+        if not self.conn.is_answered:
+            accept(self.conn, now, self._context.sink)
         self.settle(now)
 
     # what happens to it
@@ -175,6 +188,15 @@ class TcpFlow(Timed):
         if not self._is_touched:
             self._is_touched = True
             self._context.touched.append(self)
+
+    def on_too_big(self, report: TooBig, now: Micros) -> bool:
+        """Process a router's word that a packet to the client was too big; return whether it was obeyed."""
+        if not on_packet_too_big(self.conn, report.mtu, report.seq):
+            return False
+        if not self._is_touched:
+            self._is_touched = True
+            self._context.touched.append(self)
+        return True
 
     def on_ready(self, events: i64, now: Micros) -> None:
         """Process a readiness report of the upstream's socket."""
@@ -225,6 +247,8 @@ class TcpFlow(Timed):
         """Move what can be moved in both directions, send what is due, and end what has ended."""
         self._is_touched = False
         conn = self.conn
+        if self._is_embryo and conn.state != SYN_RECEIVED:
+            self._hatch()
         if self._is_open:
             while self._writable and len(conn.rcv_queue) > 0:
                 self._push()
@@ -236,6 +260,8 @@ class TcpFlow(Timed):
                 abort(conn, self._context.sink)
             if not self._shut and len(conn.rcv_queue) == 0 and has_all_data(conn.state):
                 self._shut_upstream()
+        elif conn.is_answered and conn.state != CLOSED:  # dialled for a cookie: the client may talk already
+            transmit(conn, now, self._context.sink)
         if conn.state == CLOSED or conn.state == TIME_WAIT:
             self._wind_up()
         if conn.state != CLOSED:
@@ -368,9 +394,13 @@ class TcpFlow(Timed):
             self._leave()
 
     def _reset_upstream(self) -> None:
-        """Close so that the target sees a reset, as the client sent one or vanished."""
+        """Close so that the target sees a reset, as the client sent one or vanished.
+
+        Not where the client had said everything: its last octets may still be on their way, and a reset would
+        drop them. The kernel resets by itself what the target sends to a closed socket.
+        """
         sock = self._sock
-        if sock is not None and self._is_open and not (self._shut and self._at_end):
+        if sock is not None and self._is_open and not self._shut:
             try:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             except OSError:
@@ -400,11 +430,10 @@ class TcpFlow(Timed):
         """Take the flow out of the table."""
         self._close_upstream()
         context = self._context
-        if not self._is_open:
-            self._is_open = True
-            context.opening -= 1
-        if self.is_listed:
-            self.is_listed = False
+        if self._is_embryo:
+            self._hatch()
+        if self._is_listed:
+            self._is_listed = False
             del context.flows[self.key]
             context.counters.retransmits += self.conn.retransmits
 
@@ -412,6 +441,36 @@ class TcpFlow(Timed):
         """End the flow from our side with a reset to both."""
         abort(self.conn, self._context.sink)
         self._wind_up()
+
+    def evict(self) -> None:
+        """End an embryo at once: a reset for the target, for the client silence; he may ask again.
+
+        Does nothing but strike it off the list where its client's ACK has come in this very batch.
+        """
+        self._hatch()
+        conn = self.conn
+        if conn.state != SYN_RECEIVED:
+            return
+        context = self._context
+        context.counters.flows_evicted += 1
+        close_down(conn, RESET_BY_US)
+        sock = self._sock
+        if sock is not None:  # not discarded, which would hold the descriptor a while longer
+            self._sock = None
+            context.poller.forget(self._fd)
+            self._fd = -1
+            context.live -= 1
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            except OSError:
+                pass  # the system has already given the connection up
+            sock.close()
+        self._leave()
+
+    def _hatch(self) -> None:
+        """Be no embryo any more."""
+        self._is_embryo = False
+        del self._context.embryos[self.key]
 
 
 @final

@@ -1,7 +1,8 @@
 """The table of TCP flows: finds the flow of a segment, opens new ones, answers segments of none.
 
 The key is the raw run of octets that holds addresses and ports (source and target address, source and
-target port), so finding a flow costs one slice and one look-up.
+target port), so finding a flow costs one slice and one look-up. Whether a SYN may begin a flow is
+``admission``'s affair; where it may not, it is answered with a cookie, and the ACK begins the flow.
 """
 
 import socket
@@ -10,15 +11,18 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
+from tunproxy.flow.admission import COOKIE, NOTHING, Admission
 from tunproxy.flow.counters import Counters
 from tunproxy.flow.ports import Decider, FrameSink, Opener, Poller, SocketMaker
 from tunproxy.flow.targets import Targets, is_multicast
 from tunproxy.flow.tcp_flow import FlowContext, TcpFlow
 from tunproxy.flow.verdict import DIAL, DROP, OPEN, FlowInfo, Verdict
 from tunproxy.tcp.connection import Settings
-from tunproxy.tcp.passive import open_passive, refuse
+from tunproxy.tcp.cookie import LIFETIME, Cookies
+from tunproxy.tcp.passive import answer_with_cookie, open_passive, refuse, reopen
 from tunproxy.tcp.seq import seq_lt
 from tunproxy.tcp.state import TIME_WAIT
+from tunproxy.wire.icmp_quote import TooBig
 from tunproxy.wire.ip import TCP, Endpoints, IpView
 from tunproxy.wire.reasons import (
     LAND,
@@ -37,7 +41,6 @@ _INET6: Final = int(socket.AF_INET6)
 
 # our choices
 MAX_FLOWS: Final[i64] = 65536  # that hold a descriptor
-MAX_OPENING: Final[i64] = 4096  # targets dialled at the same time; a client asks again after a second
 
 
 @final
@@ -67,7 +70,9 @@ class TcpTable:
         self._counters: Final = counters
         self._settings: Final = settings
         self._secret: Final = secret
-        self._max_flows: Final = max_flows
+        self._admission: Final = Admission(self._context, max_flows)
+        self._cookies: Final = Cookies(secret)
+        self._cookies_until: Micros = -1  # until then an ACK may bring one back
         self._seg: Final = Segment()
 
     def __len__(self) -> int:
@@ -86,9 +91,15 @@ class TcpTable:
             self._on_stray(key, frame, view, now)
         elif seg.flags & SYN and not seg.flags & ACK and _may_reuse(flow, seg):
             flow.drop()
-            self._open(key, frame, view, now)
+            self._on_syn(key, frame, view, now)
         else:
             flow.on_segment(seg, now)
+
+    def on_too_big(self, report: TooBig, now: Micros) -> None:
+        """Send smaller packets on the flow whose packet a router could not pass on (RFC 9293 §3.7.5)."""
+        flow = self._flows.get(report.key)
+        if flow is None or not flow.on_too_big(report, now):
+            self._counters.drop(NO_FLOW)
 
     def end_batch(self, now: Micros) -> None:
         """Settle every flow that got segments since the last call."""
@@ -110,30 +121,72 @@ class TcpTable:
         if seg.flags & RST:
             self._counters.drop(NO_FLOW)
         elif seg.flags & SYN and not seg.flags & ACK:
-            self._open(key, frame, view, now)
-        else:
+            self._on_syn(key, frame, view, now)
+        elif now > self._cookies_until or seg.flags & SYN or not self._on_cookie(key, frame, view, now):
             self._counters.drop(NO_FLOW)
             self._sink.write(emit_rst_for(self._settings.scratch, _ends(frame, view, self._seg), seg))
 
-    def _open(self, key: bytes, frame: bytes, view: IpView, now: Micros) -> None:
-        """Begin a flow: decide where it goes, and dial or ask for it; the client hears when that is known."""
+    def _on_syn(self, key: bytes, frame: bytes, view: IpView, now: Micros) -> None:
+        """Begin a flow, which the client hears of when the target has answered; or answer with a cookie."""
         seg = self._seg
         target, client = _address(frame, view.dst_off, view), _address(frame, view.src_off, view)
         if is_multicast(target) or is_multicast(client):
             self._counters.drop(MULTICAST)
             return
+        ends = Endpoints(target, client, seg.target_port, seg.source_port, TCP)
         if target == client and seg.source_port == seg.target_port:
             self._counters.drop(LAND)
             return
-        context = self._context
-        if context.live >= self._max_flows or context.opening >= MAX_OPENING:
+        admitted = self._admission.of_syn(now)
+        if admitted == NOTHING:
             self._counters.drop(TABLE_FULL)
-            return
-        number = i64(hash(self._secret + key)) & 0x3FFF_FFFF_FFFF_FFFF
-        iss = (number + now // 4) & 0xFFFF_FFFF  # RFC 6528 §3: a clock of 4 µs and a keyed hash
-        ends = Endpoints(target, client, seg.target_port, seg.source_port, TCP)
-        conn = open_passive(ends, self._settings, seg, iss, number >> 32)
-        info = FlowInfo("tcp", client, seg.source_port, target, seg.target_port)
+        elif admitted == COOKIE:
+            self._send_cookie(key, ends, now)
+        else:
+            number = self._number(key)
+            iss = (number + now // 4) & 0xFFFF_FFFF  # RFC 6528 §3: a clock of 4 µs and a keyed hash
+            if now <= self._cookies_until:  # a SYN sent again is answered as the first one was
+                iss = self._cookies.number(key, seg, now)
+            conn = open_passive(ends, self._settings, seg, iss, number >> 32)
+            self._begin(TcpFlow(key, conn, self._context, frame, now), now)
+
+    def _send_cookie(self, key: bytes, ends: Endpoints, now: Micros) -> None:
+        """Answer a SYN without keeping anything of it."""
+        seg = self._seg
+        self._counters.cookies_sent += 1
+        self._cookies_until = now + LIFETIME
+        cookie = self._cookies.number(key, seg, now)
+        answer_with_cookie(ends, self._settings, seg, cookie, self._number(key) >> 32, now, self._sink)
+
+    def _on_cookie(self, key: bytes, frame: bytes, view: IpView, now: Micros) -> bool:
+        """Begin a flow where the segment brings back a cookie; return whether it does."""
+        seg = self._seg
+        syn = self._cookies.recall(key, seg, now) if seg.flags & ACK else None
+        if syn is None:
+            self._counters.cookies_refused += 1
+            return False
+        self._counters.cookies_accepted += 1
+        ends = _ends(frame, view, seg)
+        cookie = (seg.ack - 1) & 0xFFFF_FFFF
+        conn = reopen(ends, self._settings, syn, cookie, self._number(key) >> 32, now)
+        if not self._admission.of_cookie(now):
+            self._counters.drop(TABLE_FULL)
+            refuse(conn, self._sink)
+            return True
+        flow = TcpFlow(key, conn, self._context, b"", now)
+        flow.on_segment(seg, now)
+        self._begin(flow, now)
+        return True
+
+    def _number(self, key: bytes) -> i64:
+        """Return a number of 62 bits that nobody else can tell from the addresses and ports."""
+        return i64(hash(self._secret + key)) & 0x3FFF_FFFF_FFFF_FFFF
+
+    def _begin(self, flow: TcpFlow, now: Micros) -> None:
+        """Decide where the flow goes, and dial or ask for it."""
+        seg, conn = self._seg, flow.conn
+        ends = conn.ends
+        info = FlowInfo("tcp", ends.destination, seg.source_port, ends.source, seg.target_port)
         verdict = self._decider.decide(info)
         kind = verdict.kind
         if kind == DIAL:
@@ -142,14 +195,13 @@ class TcpTable:
                 self._counters.drop(MARTIAN_TARGET)
                 refuse(conn, self._sink)
                 return
-            self._dial(TcpFlow(key, conn, context, frame), address, ":" in address[0], now)
+            self._dial(flow, address, now)
         elif kind == OPEN:
-            flow = TcpFlow(key, conn, context, frame)
-            self._list(flow)
+            flow.join()
             flow.ask(info, verdict)
         else:
             self._counters.drop(REJECTED)
-            if kind != DROP:
+            if kind != DROP or conn.is_answered:  # who has been answered cannot be left in silence
                 refuse(conn, self._sink)
 
     def _dial_address(self, info: FlowInfo, verdict: Verdict) -> tuple[str, int] | None:
@@ -157,18 +209,32 @@ class TcpTable:
             return verdict.address, int(verdict.port or info.target_port)
         return self._targets.resolve(info.target, info.target_port)
 
-    def _dial(self, flow: TcpFlow, address: tuple[str, int], is_ipv6: bool, now: Micros) -> None:
-        try:
-            sock = self._sockets.tcp(_INET6 if is_ipv6 else _INET)
-        except OSError:  # out of descriptors: the client asks again
+    def _dial(self, flow: TcpFlow, address: tuple[str, int], now: Micros) -> None:
+        conn = flow.conn
+        sock = self._socket(_INET6 if ":" in address[0] else _INET, conn.is_answered, now)
+        if sock is not None:
+            flow.join()
+            flow.dial(sock, address, now)
+        elif conn.is_answered:
             self._counters.drop(UPSTREAM_FULL)
-            return
-        self._list(flow)
-        flow.dial(sock, address, now)
+            refuse(conn, self._sink)
+        elif len(self._context.embryos) > 0:  # for its client, when he has proved that he is there
+            self._send_cookie(flow.key, conn.ends, now)
+        else:  # the client asks again
+            self._counters.drop(UPSTREAM_FULL)
 
-    def _list(self, flow: TcpFlow) -> None:
-        self._flows[flow.key] = flow
-        flow.is_listed = True
+    def _socket(self, family: int, has_proof: bool, now: Micros) -> socket.socket | None:
+        """Return a socket, where the system has none left that of an embryo; None where there is none."""
+        try:
+            return self._sockets.tcp(family)
+        except OSError:
+            pass
+        if not self._admission.free_descriptor(has_proof, now):
+            return None
+        try:
+            return self._sockets.tcp(family)
+        except OSError:  # somebody else was quicker
+            return None
 
 
 def _key(frame: bytes, view: IpView) -> bytes:

@@ -18,6 +18,8 @@ from tunproxy.flow.small_reads import LARGE
 from tunproxy.flow.tcp_table import TcpTable
 from tunproxy.loop.device_reader import DeviceReader
 from tunproxy.loop.timers import TimerWheel
+from tunproxy.wire.icmp import parse_icmp
+from tunproxy.wire.icmp_quote import TooBig, parse_too_big
 from tunproxy.wire.ip import ICMP, ICMPV6, TCP, UDP, IpView, parse_ip
 from tunproxy.wire.reasons import DEVICE_WRITE, OK, UNKNOWN_PROTOCOL
 from tunproxy.wire.vnet import VNET_LEN, is_verified
@@ -91,6 +93,7 @@ class Dataplane(Poller):
         self._datagrams: DatagramTable | None = None
         self._reassembler: Reassembler | None = None
         self._view: Final = IpView()
+        self._too_big: Final = TooBig()
         self._odds: i64 = 0  # above 0: after one frame there is probably another
         self._is_guessing: bool = False  # the burst ended before it was known
         self._nobody: Final = _Nobody()
@@ -300,6 +303,15 @@ class Dataplane(Poller):
         elif protocol == UDP:
             self._datagrams.on_udp(frame, view, now)
         elif protocol == ICMP or protocol == ICMPV6:
-            self._datagrams.on_icmp(frame, view, now)
+            self._on_icmp(frame, now)
         else:
             counters.drop(UNKNOWN_PROTOCOL)
+
+    def _on_icmp(self, frame: bytes, now: Micros) -> None:
+        """Process an ICMP message: a router's about a TCP packet of ours, or anything else."""
+        assert self._tcp is not None and self._datagrams is not None
+        view, report = self._view, self._too_big
+        if parse_too_big(frame, view, report) and parse_icmp(frame, view, is_verified(frame)) == OK:
+            self._tcp.on_too_big(report, now)
+        else:
+            self._datagrams.on_icmp(frame, view, now)

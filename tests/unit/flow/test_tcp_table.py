@@ -21,13 +21,14 @@ from tests.unit.flow.rig import (
     pack,
     read_exactly,
 )
+from tunproxy.flow.admission import MAX_EMBRYOS
 from tunproxy.flow.ports import Decider, SocketMaker
 from tunproxy.flow.static_decider import StaticDecider
-from tunproxy.flow.tcp_table import MAX_OPENING
 from tunproxy.flow.verdict import DIAL, DROP, OPEN, REJECT, FlowInfo, Verdict
 from tunproxy.upstream.sockets import KernelSockets
+from tunproxy.wire.icmp_quote import TooBig
 from tunproxy.wire.tcp import ACK, FIN, RST, SYN
-from tunproxy.wire.vnet import PLAIN
+from tunproxy.wire.vnet import PLAIN, gso_size
 
 
 @contextlib.contextmanager
@@ -283,19 +284,20 @@ def test_table_full_syn_is_left_unanswered_until_there_is_room() -> None:
             late.connect()
 
 
-def test_too_many_opening_syn_is_left_unanswered() -> None:
+def test_too_many_opening_syn_gets_a_cookie_until_there_is_room() -> None:
     opener = FakeOpener()
     with contextlib.closing(Rig(decider=StaticDecider(Verdict(OPEN, "proxy")), opener=opener)) as rig:
-        for number in range(int(MAX_OPENING) + 1):
+        for number in range(int(MAX_EMBRYOS) + 1):
             client = Client(rig, port=1 + number)
             client.syn()
-        assert len(rig.table) == MAX_OPENING
-        assert rig.drops() == {"table-full": 1}
+        assert len(rig.table) == MAX_EMBRYOS
+        assert [answer.names for answer in client.received] == ["SYN ACK"]
+        assert (rig.counters.cookies_sent, rig.drops()) == (1, {})
         opener.asked[0].request.failed(errno.ETIMEDOUT)
         client.seq = client.iss
         client.syn()
-        assert len(rig.table) == MAX_OPENING
-        assert len(opener.asked) == MAX_OPENING + 1
+        assert len(rig.table) == MAX_EMBRYOS
+        assert len(opener.asked) == MAX_EMBRYOS + 1
 
 
 def test_out_of_descriptors_syn_is_left_unanswered_and_flows_go_on() -> None:
@@ -419,3 +421,41 @@ def test_close_resets_every_flow_on_both_sides() -> None:
         assert all(client.has_rst for client in [*clients, dialling])
         assert [how_it_ended(rig, target) for target in targets] == ["reset"] * 3
         assert (len(rig.table), rig.poller.watched) == (0, 0)
+
+
+# what routers say
+
+
+def test_router_that_cannot_pass_a_packet_on_gets_smaller_ones() -> None:
+    with connected() as (rig, client, target):
+        client.is_acking = False
+        target.sendall(bytes(20_000))
+        rig.until(lambda: client.received[-1].data)
+        seq = next(segment.seq for segment in client.received if segment.data)
+        client.received.clear()
+        rig.table.on_too_big(too_big(client, seq, 600), rig.now())
+        rig.table.end_batch(rig.now())
+        sizes = [gso_size(frame) for frame in rig.sink.frames if len(frame) > 600]
+        assert sizes, "what was under way is sent again at once"
+        assert max(sizes) == 600 - 40
+        rig.hand_out()
+
+
+def test_report_about_nothing_that_is_under_way_changes_nothing() -> None:
+    with connected() as (rig, client, target):
+        target.sendall(bytes(2000))
+        rig.until(lambda: len(client.stream) == 2000)
+        for report in (too_big(client, client.ack + 5000, 600), too_big(Client(rig, port=9), 1, 600)):
+            rig.table.on_too_big(report, rig.now())
+        assert rig.drops() == {"no-flow": 2}
+        target.sendall(bytes(2000))
+        rig.until(lambda: len(client.stream) == 4000)
+        assert max(len(segment.data) for segment in client.received) > 600
+
+
+def too_big(client: Client, seq: int, mtu: int) -> TooBig:
+    report = TooBig()
+    target, target_port, address, port = client.peer_key
+    report.key = address + target + port.to_bytes(2, "big") + target_port.to_bytes(2, "big")
+    report.seq, report.mtu = seq & 0xFFFF_FFFF, mtu
+    return report
