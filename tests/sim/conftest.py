@@ -7,6 +7,8 @@ pytest.register_assert_rewrite("tests.sim.apps", "tests.sim.world")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("sim", "simulator")
-    group.addoption("--seeds", type=int, help="how many seeds to play (default: 200, compiled 2000)")
+    group.addoption("--seeds", type=int, help="how many seeds to play (default: 200, compiled 10000)")
     group.addoption("--seed", type=int, help="play this seed only and print every packet")
+    group.addoption("--fuzz-packets", type=int, help="mutated packets (default: 50000, compiled 600000)")
+    group.addoption("--fuzz-seed", type=int, help="play this seed of mutated packets only")
     group.addoption("--write-table", action="store_true", help="write the throughput table anew")
