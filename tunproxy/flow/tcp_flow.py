@@ -401,10 +401,7 @@ class TcpFlow(Timed):
         """
         sock = self._sock
         if sock is not None and self._is_open and not self._shut:
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            except OSError:
-                pass  # the system has already given the connection up
+            _reset_on_close(sock)
         self._close_upstream()
 
     def _close_upstream(self) -> None:
@@ -460,10 +457,7 @@ class TcpFlow(Timed):
             context.poller.forget(self._fd)
             self._fd = -1
             context.live -= 1
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            except OSError:
-                pass  # the system has already given the connection up
+            _reset_on_close(sock)
             sock.close()
         self._leave()
 
@@ -471,6 +465,13 @@ class TcpFlow(Timed):
         """Be no embryo any more."""
         self._is_embryo = False
         del self._context.embryos[self.key]
+
+
+def _reset_on_close(sock: socket.socket) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    except OSError:
+        pass  # the system has already given the connection up
 
 
 @final

@@ -12,7 +12,7 @@ from mypy_extensions import i64
 from tunproxy.tcp.connection import Connection, set_send_mss
 from tunproxy.tcp.recovery import send_all_again
 from tunproxy.tcp.seq import seq_sub
-from tunproxy.tcp.state import CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK
+from tunproxy.tcp.state import sends_data
 from tunproxy.wire.tcp import HEADER_LEN
 from tunproxy.wire.tcp_options import TIMESTAMPS_LEN
 
@@ -31,7 +31,7 @@ def on_packet_too_big(conn: Connection, mtu: i64, seq: i64) -> bool:
     under way, because then it is old or forged (RFC 5927 §4.1), or that asks for no smaller packets than ours
     are (RFC 1191 §3).
     """
-    if not _sends_data(conn.state) or not 0 <= seq_sub(seq, conn.snd_una) < conn.flight_size:
+    if not sends_data(conn.state) or not 0 <= seq_sub(seq, conn.snd_una) < conn.flight_size:
         return False
     headers_len = conn.ends.header_len + HEADER_LEN
     largest = headers_len + conn.snd_mss
@@ -47,16 +47,6 @@ def on_packet_too_big(conn: Connection, mtu: i64, seq: i64) -> bool:
     # Not congestion: nothing but the size is at fault, so cwnd stays (RFC 1191 §6.4).
     send_all_again(conn)
     return True
-
-
-def _sends_data(state: i64) -> bool:
-    return (
-        state == ESTABLISHED
-        or state == CLOSE_WAIT
-        or state == FIN_WAIT_1
-        or state == CLOSING
-        or state == LAST_ACK
-    )
 
 
 def _next_plateau(size: i64) -> i64:

@@ -56,6 +56,17 @@ def is_allowed(before: i64, after: i64) -> bool:
     return after == CLOSED or (int(before), int(after)) in _ALLOWED
 
 
+def sends_data(state: i64) -> bool:
+    """Tell whether data or a FIN of ours may be under way or still to be sent."""
+    return (
+        state == ESTABLISHED
+        or state == CLOSE_WAIT
+        or state == FIN_WAIT_1
+        or state == CLOSING
+        or state == LAST_ACK
+    )
+
+
 def has_all_data(state: i64) -> bool:
     """Tell whether the peer's FIN has arrived, so that nothing more comes from it."""
     return state == CLOSE_WAIT or state == CLOSING or state == LAST_ACK or state == TIME_WAIT

@@ -12,15 +12,7 @@ from tunproxy.clock import Micros
 from tunproxy.tcp.connection import Connection, free_space, pipe
 from tunproxy.tcp.dsack import sack_blocks
 from tunproxy.tcp.seq import seq_add, seq_le, seq_lt, seq_max, seq_sub
-from tunproxy.tcp.state import (
-    CLOSE_WAIT,
-    CLOSING,
-    ESTABLISHED,
-    FIN_WAIT_1,
-    LAST_ACK,
-    SYN_RECEIVED,
-    SYN_SENT,
-)
+from tunproxy.tcp.state import SYN_RECEIVED, SYN_SENT, sends_data
 from tunproxy.tcp.tlp import arm_probe
 from tunproxy.wire.sink import FrameSink
 from tunproxy.wire.tcp import ACK, FIN, PSH, RST, SYN, emit_tcp
@@ -40,14 +32,7 @@ OVERDRAFT: Final[i64] = 1 << 16  # what may be promised beyond rcv_buf because a
 
 def transmit(conn: Connection, now: Micros, out: FrameSink) -> None:
     """Send everything that may be sent now, with or as the acknowledgment that is due."""
-    state = conn.state
-    if (
-        state == ESTABLISHED
-        or state == CLOSE_WAIT
-        or state == FIN_WAIT_1
-        or state == CLOSING
-        or state == LAST_ACK
-    ):
+    if sends_data(conn.state):
         if conn.rack.lost_octets > 0:
             _send_lost(conn, now, out)
         elif conn.rtx_nxt != conn.lost_until:
