@@ -31,7 +31,7 @@ from tunproxy.tcp.transmit import send_rst, send_syn
 from tunproxy.wire.ip import Endpoints
 from tunproxy.wire.sink import FrameSink
 from tunproxy.wire.tcp import ACK, SYN, Segment, emit_tcp
-from tunproxy.wire.tcp_options import TIMESTAMPS_LEN, put_syn_options
+from tunproxy.wire.tcp_options import TIMESTAMPS_LEN, put_syn_options, syn_options_len
 
 
 def open_passive(ends: Endpoints, settings: Settings, seg: Segment, iss: i64, ts_offset: i64) -> Connection:
@@ -106,25 +106,13 @@ def answer_with_cookie(
     """
     has_ts = syn.ts_val >= 0
     has_sack = has_ts and syn.sack_permitted
-    has_shift = has_ts and syn.wnd_shift >= 0
-    options_len: i64 = 4
-    if has_ts:
-        options_len += TIMESTAMPS_LEN
-    if has_sack:
-        options_len += 4
-    if has_shift:
-        options_len += 4
+    shift: i64 = RCV_SHIFT if has_ts and syn.wnd_shift >= 0 else -1
+    ts_val: i64 = marked(now // 1000 + ts_offset, options_of(syn)) if has_ts else -1
+    options_len = syn_options_len(shift, has_sack, ts_val)
     scratch = settings.scratch
     wnd = min(settings.rcv_buf, 0xFFFF)
     emit_tcp(scratch, ends, cookie, seq_add(syn.seq, 1), SYN | ACK, wnd, options_len, 0, 0)
-    put_syn_options(
-        scratch,
-        settings.mtu - ends.header_len - 20,
-        RCV_SHIFT if has_shift else -1,
-        has_sack,
-        marked(now // 1000 + ts_offset, options_of(syn)) if has_ts else -1,
-        syn.ts_val,
-    )
+    put_syn_options(scratch, settings.mtu - ends.header_len - 20, shift, has_sack, ts_val, syn.ts_val)
     out.write(scratch.getvalue())
 
 

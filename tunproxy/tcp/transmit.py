@@ -21,6 +21,7 @@ from tunproxy.wire.tcp_options import (
     put_sack,
     put_syn_options,
     put_timestamps,
+    syn_options_len,
 )
 
 CHALLENGE_LIMIT: Final[i64] = 10  # RFC 5961 §7: a second
@@ -274,25 +275,14 @@ def send_syn(conn: Connection, now: Micros, out: FrameSink) -> None:
     wnd = min(free_space(conn), 0xFFFF)
     conn.rcv_adv = seq_max(conn.rcv_adv, seq_add(conn.rcv_nxt, wnd))
     conn.last_ack_sent = conn.rcv_nxt
-    options_len: i64 = 4
-    if conn.sack_on:
-        options_len += 4
-    if conn.ts_on:
-        options_len += TIMESTAMPS_LEN
-    if conn.rcv_shift > 0:
-        options_len += 4
+    shift: i64 = conn.rcv_shift if conn.rcv_shift > 0 else -1
+    ts_val: i64 = ts_now(conn, now) if conn.ts_on else -1
+    options_len = syn_options_len(shift, conn.sack_on, ts_val)
     emit_tcp(
         scratch, conn.ends, conn.iss, conn.rcv_nxt if is_answer else 0, SYN | ACK if is_answer else SYN, wnd,
         options_len, 0, 0,
     )  # fmt: skip
-    put_syn_options(
-        scratch,
-        conn.rcv_mss,
-        conn.rcv_shift if conn.rcv_shift > 0 else -1,
-        conn.sack_on,
-        ts_now(conn, now) if conn.ts_on else -1,
-        conn.ts_recent,
-    )
+    put_syn_options(scratch, conn.rcv_mss, shift, conn.sack_on, ts_val, conn.ts_recent)
     out.write(scratch.getvalue())
 
 

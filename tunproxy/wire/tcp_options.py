@@ -70,6 +70,18 @@ def put_timestamps(out: BytesWriter, ts_val: i64, ts_ecr: i64) -> None:
     put32(out, ts_ecr)
 
 
+def syn_options_len(wnd_shift: i64, sack_permitted: bool, ts_val: i64) -> i64:
+    """Return how many octets put_syn_options appends for the same arguments."""
+    size: i64 = 4
+    if sack_permitted:
+        size += 4
+    if ts_val >= 0:
+        size += TIMESTAMPS_LEN
+    if wnd_shift >= 0:
+        size += 4
+    return size
+
+
 def put_syn_options(
     out: BytesWriter, mss: i64, wnd_shift: i64, sack_permitted: bool, ts_val: i64, ts_ecr: i64
 ) -> None:
