@@ -1,8 +1,11 @@
 """What an application does with a connection: how it sends, reads, pauses, closes or gives up."""
 
+import hashlib
 from dataclasses import dataclass
 
+from tunproxy.flow.budget import CALM, FULL
 from tunproxy.tcp.active import abort, close, queue, took
+from tunproxy.tcp.autotune import FLOOR, give_up_ahead, grow, restore, scant_room, shrink
 from tunproxy.tcp.connection import FINISHED, Connection, send_room
 from tunproxy.tcp.state import CLOSED, has_all_data
 from tunproxy.wire.sink import FrameSink
@@ -40,6 +43,7 @@ class App:
         self.plan = plan
         self.sent = 0
         self.received = 0
+        self.digest = hashlib.sha256()  # of what was received
         self.saw_end = False
         self.aborted = False
         self._read_at = now + plan.read_from
@@ -50,8 +54,12 @@ class App:
     def is_complete(self) -> bool:
         return self.received == len(self.plan.expects) and self.saw_end
 
-    def step(self, conn: Connection, now: int, out: FrameSink) -> int:
-        """Do what can be done now; return when to be called next, -1 for when something happens."""
+    def step(self, conn: Connection, now: int, out: FrameSink, level: int = CALM, left: int = 1 << 60) -> int:
+        """Do what can be done now; return when to be called next, -1 for when something happens.
+
+        level is that of the memory: where it is short, it does as flows do. left is how many octets of it are
+        left, which a flow never takes at once, as real budgets are larger than its reads; ours are not.
+        """
         plan = self.plan
         if conn.state == CLOSED:
             self._read(conn, now, everything=True)
@@ -62,7 +70,15 @@ class App:
             return -1
         before = (self.sent, self.received, self.saw_end)
         self._read(conn, now, everything=False)
-        self._write(conn)
+        if level != CALM:
+            shrink(conn)
+            if conn.assembler is not None and (conn.assembler.held > FLOOR or level == FULL):
+                give_up_ahead(conn)
+        elif conn.rcv_buf < conn.settings.rcv_buf:
+            restore(conn)
+        elif self.received > before[1]:
+            grow(conn, now)
+        self._write(conn, level != CALM, left)
         self._maybe_close(conn)
         if before != (self.sent, self.received, self.saw_end):
             self._progress_at = now
@@ -83,18 +99,22 @@ class App:
             piece = piece[:size]
             assert piece == plan.expects[self.received : self.received + len(piece)], "the stream is wrong"
             self.received += len(piece)
+            self.digest.update(piece)
             self._read_at = now + plan.read_every
             took(conn, len(piece))
         if not conn.rcv_queue and (has_all_data(conn.state) or conn.closed_why == FINISHED):
             self.saw_end = True
 
-    def _write(self, conn: Connection) -> None:
+    def _write(self, conn: Connection, is_short: bool, left: int) -> None:
         plan = self.plan
         allowed = max((most for received, most in plan.gates if received <= self.received), default=0)
         while self.sent < allowed and not conn.fin_queued:
-            size = min(allowed - self.sent, plan.write_size, send_room(conn))
-            if size <= 0:
+            room = scant_room(conn) if is_short else send_room(conn)
+            size = min(allowed - self.sent, plan.write_size, room)
+            if size <= 0 or left <= 0:
                 return
+            size = min(size, max(left, conn.snd_mss))
+            left -= size
             queue(conn, plan.sends[self.sent : self.sent + size])
             self.sent += size
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from tunproxy.wire.vnet import GSO_NONE, NEEDS_CSUM, PLAIN, VNET_LEN
 
-FIN, SYN, PSH, CWR = 0x01, 0x02, 0x08, 0x80
+FIN, SYN, PSH, ECE, CWR = 0x01, 0x02, 0x08, 0x40, 0x80
+CE = 3
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class LinkPlan:
     duplication: float = 0.0
     reordering: float = 0.0  # how many packets fall behind those that follow
     corruption: float = 0.0
+    marks: float = 0.0  # how many ECN-capable packets get a CE mark
+    bleaching: float = 0.0  # how many SYNs lose ECE and CWR, as a middlebox would have it
     outages: tuple[tuple[int, int], ...] = ()  # (from, to) in which nothing arrives
     strips: tuple[int, ...] = ()  # kinds of TCP options that a middlebox takes out of SYNs
     rate: int = 0
@@ -41,6 +44,7 @@ class Link:
         self.sent = 0
         self.lost = 0
         self.corrupted = 0
+        self.marked = 0
         self._random = random.Random(seed)
         self._deliver = deliver
         self._free_at = 0  # when the last octet of what waits has left
@@ -50,6 +54,8 @@ class Link:
         """Take one frame of an engine."""
         if self.plan.strips:
             frame = strip(frame, self.plan.strips)
+        if self.plan.bleaching and self._random.random() < self.plan.bleaching:
+            frame = bleach(frame)
         if self.plan.keeps_whole:
             self._carry(frame, now)
         else:
@@ -72,6 +78,9 @@ class Link:
         if draw() < plan.loss or any(begin <= now < end for begin, end in plan.outages):
             self.lost += 1
             return
+        if plan.marks and is_ecn_capable(packet) and draw() < plan.marks:
+            packet = mark(packet)
+            self.marked += 1
         copies = 2 if plan.duplication and draw() < plan.duplication else 1
         for _ in range(copies):
             at = now + plan.delay
@@ -101,6 +110,8 @@ def cut(frame: bytes) -> list[bytes]:
     stay with the last one, CWR with the first.
     """
     flags, gso_type, _, gso_size, start, _ = struct.unpack_from("<BBHHHH", frame)
+    if flags == 0 and gso_type == GSO_NONE:  # a kernel's packet that has its checksum
+        return [frame]
     assert flags == NEEDS_CSUM
     packet = frame[VNET_LEN:]
     is_ipv6 = packet[0] >> 4 == 6
@@ -146,6 +157,39 @@ def strip(frame: bytes, kinds: tuple[int, ...]) -> bytes:
         if frame[at] in kinds:
             found[at : at + size] = bytes((1,)) * size
         at += size
+    return bytes(found)
+
+
+def bleach(frame: bytes) -> bytes:
+    """Return frame, if it is a SYN whose checksum is partial still, without ECE and CWR."""
+    (start,) = struct.unpack_from("<H", frame, 6)
+    at = VNET_LEN + start + 13
+    if not frame[at] & SYN:
+        return frame
+    return frame[:at] + bytes((frame[at] & ~(ECE | CWR),)) + frame[at + 1 :]
+
+
+def ecn_field(packet: bytes) -> int:
+    """Return the ECN field of the packet behind a virtio header (RFC 3168 §5)."""
+    octet = packet[VNET_LEN + 1]
+    return (octet >> 4 if packet[VNET_LEN] >> 4 == 6 else octet) & 3
+
+
+def is_ecn_capable(packet: bytes) -> bool:
+    return ecn_field(packet) in (1, 2)
+
+
+def mark(packet: bytes) -> bytes:
+    """Return packet with CE, as a router marks it: with the header checksum of IPv4 made anew."""
+    found = bytearray(packet)
+    if packet[VNET_LEN] >> 4 == 6:
+        found[VNET_LEN + 1] |= CE << 4
+    else:
+        found[VNET_LEN + 1] |= CE
+        end = VNET_LEN + (packet[VNET_LEN] & 15) * 4
+        found[VNET_LEN + 10 : VNET_LEN + 12] = b"\0\0"
+        total = ones_sum(bytes(found[VNET_LEN:end]))
+        struct.pack_into("!H", found, VNET_LEN + 10, ~total & 0xFFFF)
     return bytes(found)
 
 

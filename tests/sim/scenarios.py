@@ -1,11 +1,13 @@
 """From a seed to everything that a run depends on."""
 
 import random
+from dataclasses import replace
 
 from tests.sim.apps import AT_END, WHEN_DONE, WHEN_SENT, AppPlan
 from tests.sim.link import LinkPlan
 from tests.sim.world import HostPlan, Scenario
 from tunproxy.tcp.congestion import UNTHROTTLED
+from tunproxy.tcp.connection import ECN_ACCEPTED, ECN_OFF, ECN_OFFERED
 
 CONTENT = random.Random(0).randbytes(1 << 20)
 MILLI = 1000
@@ -41,7 +43,39 @@ def from_seed(seed: int) -> Scenario:
         )
         for plan in plans
     )
+    hosts = tuple(  # drawn last, so that a seed's other numbers stay what they were
+        replace(
+            host,
+            rcv_buf_most=draw.choice((0, 0, 4 * host.rcv_buf)),
+            memory=draw.choice((1 << 30, 1 << 30, 200_000, 40_000, 5000)),
+        )
+        for host in hosts
+    )
+    hosts, links = _with_ecn(draw, hosts, links)
     return Scenario(seed, (hosts[0], hosts[1]), (links[0], links[1]), ipv6)
+
+
+def _with_ecn(
+    draw: random.Random, hosts: tuple[HostPlan, ...], links: tuple[LinkPlan, ...]
+) -> tuple[tuple[HostPlan, ...], tuple[LinkPlan, ...]]:
+    """Have the hosts agree on ECN or not, on a path that marks; drawn last of all."""
+    hosts = tuple(
+        replace(
+            host,
+            ecn=draw.choice((ECN_OFF, ECN_OFFERED, ECN_OFFERED, ECN_OFFERED, ECN_ACCEPTED)),
+            tso_ecn=draw.random() < 0.5,
+        )
+        for host in hosts
+    )
+    links = tuple(
+        replace(
+            link,
+            marks=draw.choice((0, 0.01, 0.1, 0.5, 1.0)),
+            bleaching=draw.choice((0, 0, 0, 0.5)),
+        )
+        for link in links
+    )
+    return hosts, links
 
 
 def _link(draw: random.Random, mtu: int, *, strips: tuple[int, ...], keeps_whole: bool) -> LinkPlan:

@@ -14,22 +14,21 @@ import socket
 import struct
 
 from tests.sim import corpus
+from tests.sim.oracle import examine
 from tests.unit.wire import mutation
 from tests.unit.wire.frames import CLIENT, CLIENT6, TARGET, TARGET6, packed
 from tunproxy.datagram.reassembly import Reassembler
 from tunproxy.datagram.table import DatagramTable
 from tunproxy.flow.counters import Counters
-from tunproxy.flow.ports import Descriptor, Opener, Poller, SocketMaker, Timed
+from tunproxy.flow.ports import Decider, Descriptor, Opener, Poller, SocketMaker, Timed
 from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.targets import Targets
 from tunproxy.flow.tcp_table import TcpTable
-from tunproxy.flow.verdict import DIAL, Verdict
+from tunproxy.flow.verdict import DIAL, DROP, REJECT, FlowInfo, Verdict
 from tunproxy.loop.dataplane import Dataplane
 from tunproxy.loop.timers import TimerWheel
 from tunproxy.tcp.congestion import UNTHROTTLED
 from tunproxy.tcp.connection import Settings
-from tunproxy.wire.ip import IpView, parse_ip
-from tunproxy.wire.reasons import OK
 from tunproxy.wire.sink import FrameSink
 from tunproxy.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
 from tunproxy.wire.vnet import DATA_VALID, PLAIN, VNET_LEN
@@ -239,6 +238,21 @@ class Sockets(SocketMaker):
         return FarDatagrams(self.outside, family, True)  # type: ignore[return-value]
 
 
+class Fickle(Decider):
+    """Sends most flows on their way, some elsewhere, and refuses the rest."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self.draw = draw
+
+    def decide(self, info: FlowInfo) -> Verdict:
+        if self.draw.random() < 0.6:
+            return Verdict(DIAL, "direct")
+        address = "2001:db8::53" if self.draw.random() < 0.3 else "192.0.2.53"
+        if self.draw.random() < 0.5:
+            return Verdict(DIAL, "elsewhere", address, self.draw.choice((0, 53)))
+        return Verdict(self.draw.choice((REJECT, DROP)), "no")
+
+
 class VirtualPoller(Poller):
     """Knows who watches what; the wheel turns on the virtual clock."""
 
@@ -271,15 +285,14 @@ class Client(FrameSink):
         self.draw = draw
         self.count = 0
         self.flows: dict[bytes, tuple[int, int]] = {}  # seq and ack of the client's next segment
-        self._view = IpView()
 
     def write(self, frame: bytes) -> None:
         self.count += 1
         packet = frame[VNET_LEN:]
         start = 40 if packet[0] >> 4 == 6 else 20
         assert frame[1] or len(packet) <= MTU, f"{len(packet)} octets on a device of {MTU}"
-        if self.draw.random() < 0.02:
-            assert parse_ip(frame, VNET_LEN, len(frame), self._view) == OK
+        wrong = examine(frame)
+        assert not wrong, f"the stack sent a wrong frame: {wrong}"
         if packet[6 if start == 40 else 9] == 6:
             seq, ack, off, flags = struct.unpack_from("!IIBB", packet, start + 4)
             ours = packet[12:20] if start == 20 else packet[8:40]
@@ -306,13 +319,14 @@ class Stack:
         self._device, self._wire = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.dataplane = Dataplane(self._device.fileno(), self.counters)
         sockets, targets = Sockets(self.outside), Targets({})
+        decider: Decider = Fickle(self.draw) if seed % 2 else StaticDecider(Verdict(DIAL, "direct"))
         self.tcp = TcpTable(
-            self.client, self.poller, sockets, targets, StaticDecider(Verdict(DIAL, "direct")), Opener(),
+            self.client, self.poller, sockets, targets, decider, Opener(),
             self.counters, Settings(MTU, 1 << 16, UNTHROTTLED, True, True), bytes(16), MAX_FLOWS,
         )  # fmt: skip
         self.datagrams = DatagramTable(
             self.client, self.poller, sockets, targets, self.counters, 60 * SECOND, MTU, True, True,
-            MAX_ASSOCIATIONS,
+            MAX_ASSOCIATIONS, decider=decider,
         )  # fmt: skip
         self.reassembler = Reassembler(self.counters)
         self.dataplane.attach(self.tcp, self.datagrams, self.reassembler)

@@ -6,13 +6,13 @@ from itertools import pairwise
 import dpkt
 import pytest
 
-from tests.sim.link import Link, LinkPlan, corrupt, cut, strip
+from tests.sim.link import Link, LinkPlan, bleach, corrupt, cut, ecn_field, strip
 from tests.unit.tcp.builders import Script, established, unanswered
 from tests.unit.tcp.frames import Recorder, parse_sent
 from tunproxy.tcp.passive import accept
 from tunproxy.wire.ip import IpView, parse_ip
 from tunproxy.wire.reasons import OK
-from tunproxy.wire.tcp import FIN, PSH, Segment, parse_tcp
+from tunproxy.wire.tcp import ACK, CWR, ECE, FIN, PSH, SYN, Segment, parse_tcp
 from tunproxy.wire.vnet import VNET_LEN
 
 CONTENT = random.Random(3).randbytes(10_000)
@@ -143,3 +143,27 @@ def test_link_refuses_a_packet_beyond_its_mtu() -> None:
     link = Link(LinkPlan(mtu=1400), 1, lambda _, __: None)
     with pytest.raises(AssertionError, match="1500 octets"):
         link.send(super_packet(), 0)
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_router_marks_what_is_ecn_capable_and_nothing_else(ipv6: bool) -> None:
+    """RFC 3168 §5; dpkt compares the checksums."""
+    peer = Script(established(syn_flags=SYN | ECE | CWR, ipv6=ipv6, mss=1000))
+    peer.queues(bytes(3000)).closes()
+    arrived: list[bytes] = []
+    link = Link(LinkPlan(marks=1.0), 0, lambda packet, at: arrived.append(packet))
+    for frame in peer.recorder.frames:
+        link.send(frame, 0)
+    for packet in arrived:
+        assert ecn_field(packet) == (3 if read(packet).data else 0)
+    assert link.marked == 3
+    assert len(arrived) == 4
+
+
+def test_middlebox_takes_the_offer_of_ecn_out_of_syns_only() -> None:
+    peer = Script(unanswered(syn_flags=SYN | ECE | CWR))
+    peer.accepts().sends(payload=b"x", ecn=3)
+    answer, echo = peer.recorder.frames
+    assert [parse_sent(frame).flags for frame in (answer, echo)] == [SYN | ACK | ECE, ACK | ECE]
+    assert parse_sent(bleach(answer)).flags == SYN | ACK
+    assert bleach(echo) == echo

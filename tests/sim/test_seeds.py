@@ -63,6 +63,9 @@ def test_seeds_see_what_they_are_meant_to_see() -> None:
     outcomes = [run(from_seed(seed)) for seed in range(100)]
     assert sum(outcome.lost for outcome in outcomes) > 200
     assert sum(outcome.corrupted for outcome in outcomes) > 10
+    assert sum(outcome.marked for outcome in outcomes) > 200
+    assert sum(outcome.echoed for outcome in outcomes) > 500
+    assert sum(outcome.reductions for outcome in outcomes) > 30
     assert sum(sum(outcome.retransmits) for outcome in outcomes) > 200
     assert sum(outcome.why == [CLOSE_NAMES[FINISHED]] * 2 for outcome in outcomes) > 50
     assert len({move for outcome in outcomes for move in outcome.moves}) > 12

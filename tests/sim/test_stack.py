@@ -14,6 +14,7 @@ import pytest
 
 from tests.sim import corpus
 from tests.sim.stack import SECOND, VERIFIED, Stack
+from tests.sim.timeline import replay_line
 from tunproxy import version
 from tunproxy.wire.vnet import PLAIN
 
@@ -55,7 +56,7 @@ def play(seed: int) -> Stack:
         last = "\n".join(frame[:200].hex() for frame in stack.log[-8:])
         raise AssertionError(
             f"seed {seed} at {stack.now / SECOND:.6f} s: {error!r}\n"
-            f"replay: pytest tests/sim/test_stack.py --fuzz-seed {seed}\n"
+            f"{replay_line('tests/sim/test_stack.py', f'--fuzz-seed {seed}')}\n"
             f"the last packets:\n{last}\n{traceback.format_exc()}"
         ) from None
     finally:

@@ -5,18 +5,22 @@ always hold. The returned ``Outcome`` holds a checksum of every frame and its ti
 compared. A ``Broken`` invariant says where it happened, with the last packets.
 """
 
-import heapq
 import struct
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.sim.apps import App, AppPlan
-from tests.sim.invariants import REACHABLE, violations
+from tests.sim.invariants import REACHABLE, overdrafts, violations
 from tests.sim.link import Link, LinkPlan
+from tests.sim.marks import Marks
+from tests.sim.timeline import CLIENT, SERVER, START, Outcome, Timeline, replay_line
+from tests.sim.timeline import Broken as Broken
+from tunproxy.flow.budget import Budget
 from tunproxy.tcp.active import open_active
+from tunproxy.tcp.autotune import footprint
 from tunproxy.tcp.connection import (
     CLOSE_NAMES,
+    ECN_ACCEPTED,
     FINISHED,
     RESET_BY_PEER,
     TIMED_OUT,
@@ -41,12 +45,6 @@ from tunproxy.wire.vnet import VNET_LEN, is_verified
 
 TIME_LIMIT = 3600 * 1_000_000
 EVENT_LIMIT = 2_000_000
-CLIENT, SERVER = 0, 1
-LETTERS = "FSRP.UEW"
-
-
-class Broken(AssertionError):
-    """Something that must always hold did not."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,8 @@ class HostPlan:
 
     app: AppPlan
     rcv_buf: int = 1 << 20
+    rcv_buf_most: int = 0  # 0: it does not grow
+    memory: int = 1 << 30  # budget of the host, in octets
     cwnd: int = 0
     tso: bool = True
     mtu: int = 1500
@@ -63,6 +63,8 @@ class HostPlan:
     latency: int = 0  # frames that arrive within so many microseconds are processed in one batch
     answer_after: int = 0  # the server's target answers so long after the SYN
     refuses: bool = False
+    ecn: int = ECN_ACCEPTED
+    tso_ecn: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,28 +77,27 @@ class Scenario:
     ipv6: bool = False
 
 
-@dataclass
-class Outcome:
-    """How a run ended; elapsed is when the last octet was delivered, in microseconds."""
-
-    trace: int = 0
-    frames: int = 0
-    elapsed: int = 0
-    retransmits: list[int] = field(default_factory=list)
-    why: list[str] = field(default_factory=list)
-    moves: set[tuple[int, int]] = field(default_factory=set)
-    lost: int = 0
-    corrupted: int = 0
-
-
 class Host(FrameSink):
     """One engine, its application, and the loop that drives both as the packet path does."""
 
-    def __init__(self, world: "World", side: int, plan: HostPlan, ends: Endpoints) -> None:
+    def __init__(self, world: Timeline, side: int, plan: HostPlan, ends: Endpoints) -> None:
         self.side = side
         self.plan = plan
         self.ends = ends
-        self.settings = Settings(plan.mtu, plan.rcv_buf, plan.cwnd, plan.tso, plan.tso)
+        self.settings = Settings(
+            plan.mtu,
+            plan.rcv_buf,
+            plan.cwnd,
+            plan.tso,
+            plan.tso,
+            rcv_buf_most=plan.rcv_buf_most,
+            has_tso_ecn=plan.tso_ecn,
+            ecn=plan.ecn,
+        )
+        self.marks = Marks()
+        self.budget = Budget(plan.memory)
+        self._charged = 0
+        self._promise = 0  # the widest window that was ever open
         self.conn: Connection | None = None
         self.app: App | None = None
         self.link: Link
@@ -114,6 +115,9 @@ class Host(FrameSink):
         world = self._world
         world.note(self.side, frame)
         self._check_window(frame)
+        if not world.is_attacked:
+            for what in self.marks.sent(frame):
+                raise world.broken(what)
         self.link.send(frame, world.now)
 
     def write_parts(self, header: bytes, parts: list[bytes | memoryview]) -> None:
@@ -130,8 +134,9 @@ class Host(FrameSink):
         edge = (ack + (wnd << step)) & 0xFFFF_FFFF
         if self._edge >= 0:
             moved = seq_sub(edge, self._edge)
-            # RFC 7323 §2.4 leaves less than a step, where memory is short
-            slack = (1 << step) - 1 if conn.rcv_queued > conn.settings.rcv_buf // 2 else 0
+            # RFC 7323 §2.4 leaves less than a step, where more was promised than there is room for now
+            is_short = seq_sub(self._edge, conn.rcv_nxt) > conn.rcv_buf - conn.rcv_queued
+            slack = (1 << step) - 1 if is_short else 0
             self._world.check(moved >= -slack, f"the window shrank by {-moved}")
         self._edge = edge
 
@@ -157,11 +162,15 @@ class Host(FrameSink):
                 reason = parse_tcp(frame, self._view, is_verified(frame), self._seg)
             if reason == OK:
                 self._on_segment(now)
+            else:
+                self._world.on_refused(frame, reason)
         self._settle(now)
 
     def _on_segment(self, now: int) -> None:
         seg, conn = self._seg, self.conn
         if conn is None:
+            if seg.flags & SYN:
+                self.marks.hear_first(seg)
             if self.side == SERVER and seg.flags & (SYN | ACK | RST) == SYN:
                 self._on_syn(now)
             elif not seg.flags & RST:
@@ -170,7 +179,11 @@ class Host(FrameSink):
         if conn.state >= ESTABLISHED and not seg.flags & (SYN | RST) and not self._world.is_attacked:
             beyond = seq_sub(seg.end, conn.rcv_adv)
             self._world.check(beyond <= 1, f"a segment ends {beyond} octets behind the window")
+        self.marks.before(conn, seg)
         receive(conn, seg, now, self)
+        if not self._world.is_attacked:
+            for what in self.marks.after(conn, seg):
+                raise self._world.broken(what)
         self._look()
 
     def _on_syn(self, now: int) -> None:
@@ -207,12 +220,14 @@ class Host(FrameSink):
             return
         due = -1
         if self.app is not None:
-            due = self.app.step(conn, now, self)
+            budget = self.budget
+            due = self.app.step(conn, now, self, int(budget.level), budget.limit - budget.used)
         self._look()
         if conn.state != CLOSED:
             transmit(conn, now, self)
             self._look()
             self._check()
+            self._charge()
             deadline = next_deadline(conn)
             if deadline >= 0 and (due < 0 or deadline < due):
                 due = deadline
@@ -228,26 +243,32 @@ class Host(FrameSink):
                 self._world.outcome.moves.add((self._state, state))
             self._state = state
 
+    def _charge(self) -> None:
+        """Account for what the connection holds, as a flow does when it settles."""
+        conn, budget = self.conn, self.budget
+        assert conn is not None
+        self._promise = max(self._promise, seq_sub(conn.rcv_adv, conn.rcv_nxt) + conn.rcv_queued)
+        held = footprint(conn)
+        budget.charge(held - self._charged)
+        self._charged = held
+        for what in overdrafts(conn, budget, self._promise):
+            raise self._world.broken(what)
+
     def _check(self) -> None:
         assert self.conn is not None
         for what in violations(self.conn):
             raise self._world.broken(what)
 
 
-class World:
-    """The clock, the queue of events, and both hosts."""
+class World(Timeline):
+    """Both hosts, and the links between them."""
 
     def __init__(
         self, scenario: Scenario, *, log: list[str] | None = None, is_attacked: bool = False
     ) -> None:
-        self.now = 1_000_000
+        super().__init__(log)
         self.is_attacked = is_attacked  # by segments that no host of ours sent
-        self.outcome = Outcome()
         self._scenario = scenario
-        self._log = log
-        self._recent: list[tuple[int, int, bytes]] = []
-        self._events: list[tuple[int, int, Callable[[int], None]]] = []
-        self._order = 0
         addresses = (bytes((10, 0, 0, 2)), bytes((192, 0, 2, 1)))
         if scenario.ipv6:
             addresses = (bytes((0xFD, *bytes(14), 2)), bytes((0x20, 0x01, *bytes(13), 1)))
@@ -266,67 +287,32 @@ class World:
 
         return deliver
 
-    def at(self, when: int, call: Callable[[int], None]) -> None:
-        """Have call(now) made at that time, after what was asked for earlier for the same time."""
-        self._order += 1
-        heapq.heappush(self._events, (when, self._order, call))
-
-    def note(self, side: int, frame: bytes) -> None:
-        """Put a frame that a host sent into the trace."""
-        outcome = self.outcome
-        outcome.trace = zlib.crc32(frame, zlib.crc32(struct.pack("!QB", self.now, side), outcome.trace))
-        outcome.frames += 1
-        self._recent.append((self.now, side, frame))
-        if self._log is not None:
-            self._log.append(describe(*self._recent[-1]))
-        if len(self._recent) > 60:
-            del self._recent[:30]
-
-    def check(self, holds: bool, what: str) -> None:
-        if not holds:
-            raise self.broken(what)
-
-    def broken(self, what: str) -> Broken:
+    def title(self) -> list[str]:
         seed = self._scenario.seed
-        lines = [f"seed {seed} at {(self.now - 1_000_000) / 1e6:.6f} s: {what}"]
-        lines.append(f"replay: pytest tests/sim/test_seeds.py --seed {seed}")
+        lines = [f"seed {seed}", replay_line("tests/sim/test_seeds.py", f"--seed {seed}")]
         for host in self.hosts:
             conn = host.conn
             if conn is not None:
                 name, why = NAMES[conn.state], CLOSE_NAMES[conn.closed_why]
                 lines.append(f"{'client' if host.side == CLIENT else 'server'}: {name}, {why}")
-        lines += [describe(*packet) for packet in self._recent[-30:]]
-        return Broken("\n".join(lines))
+        return lines
 
     def run(self) -> Outcome:
         """Play the scenario to its end."""
         self.hosts[CLIENT].open(self.now)
         limit = self.now + TIME_LIMIT
         for _ in range(EVENT_LIMIT):
-            if not self._events or (self._is_over() and not self._has_frames()):
+            if not self.events:
                 break
-            self.now, _, call = heapq.heappop(self._events)
-            self.check(self.now <= limit, "it takes too long")
-            try:
-                call(self.now)
-            except Broken:
-                raise
-            except Exception as error:
-                raise self.broken(f"{type(error).__name__}: {error}") from error
+            self.step(limit)
             if not self.outcome.elapsed and all(
                 host.app is not None and host.app.is_complete for host in self.hosts
             ):
-                self.outcome.elapsed = self.now - 1_000_000
+                self.outcome.elapsed = self.now - START
         else:
             raise self.broken("it takes too many steps")
         self._check_end()
         return self.outcome
-
-    def _is_over(self) -> bool:
-        return all(host.conn is not None and host.conn.state == CLOSED for host in self.hosts)
-
-    def _has_frames(self) -> bool:
-        return len(self._events) > 0
 
     def _check_end(self) -> None:
         client, server = self.hosts
@@ -339,6 +325,9 @@ class World:
             self.outcome.retransmits.append(0 if conn is None else conn.retransmits)
             self.outcome.lost += host.link.lost
             self.outcome.corrupted += host.link.corrupted
+            self.outcome.marked += host.link.marked
+            self.outcome.echoed += host.marks.echoed
+            self.outcome.reductions += host.marks.reductions
         moves = self.outcome.moves - REACHABLE
         self.check(not moves, f"moves that are not in the table: {moves}")
         if self._scenario.hosts[SERVER].refuses and client.app is not None and not client.app.aborted:
@@ -364,24 +353,6 @@ class World:
                     host.conn.closed_why == RESET_BY_PEER and other.conn.closed_why == FINISHED,
                     f"it ended {CLOSE_NAMES[host.conn.closed_why]}",
                 )
-
-
-def describe(now: int, side: int, frame: bytes) -> str:
-    """Return one line about a frame, in the manner of tcpdump."""
-    packet = frame[VNET_LEN:]
-    start = 40 if packet[0] >> 4 == 6 else 20
-    seq, ack, off, flags, wnd = struct.unpack_from("!IIBBH", packet, start + 4)
-    data_off = start + (off >> 4) * 4
-    letters = "".join(letter for bit, letter in enumerate(LETTERS) if flags >> bit & 1)
-    size = len(packet) - data_off
-    (gso_size,) = struct.unpack_from("<H", frame, 4)
-    arrow = ">" if side == CLIENT else "<"
-    whole = f" gso {gso_size}" if gso_size else ""
-    options = packet[start + 20 : data_off].hex()
-    return (
-        f"{(now - 1_000_000) / 1e6:12.6f} {arrow} [{letters}] seq {seq}:{(seq + size) & 0xFFFF_FFFF} "
-        f"ack {ack} win {wnd} len {size}{whole} opts {options}"
-    )
 
 
 def run(scenario: Scenario, *, log: list[str] | None = None) -> Outcome:

@@ -3,7 +3,7 @@
 Promises
     No I/O, no clock, no randomness: the same state, segment and ``now`` give the same new state and the
     same output. Bytes are delivered once, in order, unaltered. The advertised right edge never moves
-    left. Memory is bounded by ``rcv_buf`` and OVERDRAFT, and by the peer's window and SND_BUF.
+    left. Memory is bounded by ``rcv_buf_most`` and OVERDRAFT, and by the peer's window and SND_BUF.
 
 Vocabulary
     ``snd_una snd_nxt snd_wnd rcv_nxt`` … are RFC 9293's; ``conn`` is one ``Connection``; ``out`` is where
@@ -16,13 +16,14 @@ Theory of operation
     ``receive.receive`` for each segment, takes the bytes out of ``rcv_queue`` and says so with
     ``took``, puts bytes in with ``queue``, and calls ``transmit.transmit`` when a batch is done and
     ``deadline.on_deadline`` when ``next_deadline`` has come. State changes go through ``state.enter``.
-    Retransmission: ``snd_nxt`` never moves back. What is believed lost is in ``rack.lost``, or,
-    without SACK, in [``rtx_nxt``, ``lost_until``); ``transmit`` sends it again before anything new, as far
-    as ``prr`` and ``congestion`` allow. ``tlp`` asks after what nothing follows.
+    Retransmission: ``snd_nxt`` never moves back. What loss recovery knows is one object, ``recovery``, made
+    when it is first of use. What is believed lost is in its ``rack.lost``, or, without SACK, in [``rtx_nxt``,
+    ``lost_until``); ``retransmit`` sends it again before anything new, as far as ``prr`` and ``congestion``
+    allow. ``tlp`` asks after what nothing follows.
 
 Reading order
-    ``seq``, ``state``, ``connection``, ``passive``, ``receive``, ``transmit``, ``deadline``; beside them
-    ``send_buffer``, ``assembler``, ``recovery``, ``scoreboard``, ``rack``, ``prr``, ``tlp``, ``rtt``,
-    ``congestion``, ``cookie``, ``keepalive``,
-    ``path_mtu``, ``dsack``, ``active``
+    ``seq``, ``state``, ``connection``, ``passive``, ``receive``, ``transmit``, ``retransmit``, ``segments``,
+    ``deadline``; beside them ``send_buffer``, ``assembler``, ``recovery``, ``recovery_state``,
+    ``scoreboard``, ``rack``, ``prr``, ``tlp``, ``rtt``, ``round_trip``, ``congestion``, ``cubic``, ``ecn``,
+    ``cookie``, ``keepalive``, ``path_mtu``, ``dsack``, ``active``, ``autotune``
 """

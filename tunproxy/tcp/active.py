@@ -9,6 +9,7 @@ from mypy_extensions import i64
 
 from tunproxy.clock import Micros
 from tunproxy.tcp.connection import (
+    ECN_OFFERED,
     RCV_SHIFT,
     RESET_BY_US,
     Connection,
@@ -17,6 +18,7 @@ from tunproxy.tcp.connection import (
     enter,
     free_space,
 )
+from tunproxy.tcp.segments import send_rst, send_syn
 from tunproxy.tcp.seq import seq_add, seq_sub
 from tunproxy.tcp.state import (
     CLOSE_WAIT,
@@ -28,7 +30,6 @@ from tunproxy.tcp.state import (
     TIME_WAIT,
     has_all_data,
 )
-from tunproxy.tcp.transmit import send_rst, send_syn
 from tunproxy.wire.ip import Endpoints
 from tunproxy.wire.sink import FrameSink
 
@@ -39,15 +40,14 @@ SMALL_WINDOW: Final[i64] = 32768
 def open_active(
     ends: Endpoints, settings: Settings, iss: i64, ts_offset: i64, now: Micros, out: FrameSink
 ) -> Connection:
-    """Send a SYN that offers every option, and return the connection in SYN-SENT."""
+    """Send a SYN that offers every option, ECN where settings say so; return the connection in SYN-SENT."""
     conn = Connection(ends, settings, iss, SYN_SENT)
     conn.ts_offset = ts_offset
     conn.ts_on = True
     conn.sack_on = True
+    conn.ecn_on = conn.ecn_sends = settings.ecn == ECN_OFFERED
     conn.rcv_shift = RCV_SHIFT
     conn.snd_nxt = seq_add(iss, 1)
-    conn.rtx_nxt = conn.snd_nxt
-    conn.lost_until = conn.snd_nxt
     conn.rto_at = now + conn.rtt.rto
     conn.rtt_seq = conn.snd_nxt
     conn.rtt_at = now
@@ -85,7 +85,7 @@ def took(conn: Connection, count: i64) -> None:
     """Say that count octets were taken out of rcv_queue; asks for a window update when it is worth one."""
     conn.rcv_queued -= count
     offered = seq_sub(conn.rcv_adv, conn.rcv_nxt)
-    worthwhile = conn.settings.rcv_buf // 4
+    worthwhile = conn.rcv_buf // 4
     low = min(worthwhile, max(conn.rcv_mss, SMALL_WINDOW))
     if offered < low and free_space(conn) - offered >= worthwhile:
         conn.ack_now = conn.state != CLOSED and not has_all_data(conn.state)

@@ -9,6 +9,8 @@ from tunproxy.tcp.seq import seq_add, seq_le, seq_lt, seq_sub
 # our choice: more pieces than this means a hostile sender or a hopeless path; the rest is sent again
 MAX_PIECES: Final = 512
 MAX_RECENT: Final = 8  # more than fit into a header
+JOIN_UP_TO: Final[i64] = 16384  # a long run of small segments costs octets, not objects
+PIECE_COST: Final[i64] = 160  # of the objects around a piece
 
 
 @final
@@ -20,6 +22,11 @@ class Assembler:
         self.held: i64 = 0  # octets
         self._pieces: list[tuple[i64, bytes]] = []
         self._recent: list[i64] = []  # a sequence number in each run that SACK blocks name, newest first
+
+    @property
+    def footprint(self) -> i64:
+        """Octets of memory, with the objects that hold them."""
+        return self.held + PIECE_COST * i64(len(self._pieces))
 
     def insert(self, seq: i64, data: bytes) -> bool:
         """Keep what is new of data, which begins at seq; return whether anything was new and kept."""
@@ -45,12 +52,15 @@ class Assembler:
                 following = pieces[at][0]
                 size = min(size, seq_sub(following, seq))
             if size > 0:
-                if len(pieces) >= MAX_PIECES:
+                if at > 0 and self._joins(at - 1, seq, size):
+                    pieces[at - 1] = (pieces[at - 1][0], pieces[at - 1][1] + data[:size])
+                elif len(pieces) >= MAX_PIECES:
                     return kept
-                pieces.insert(at, (seq, data[:size]))
+                else:
+                    pieces.insert(at, (seq, data[:size]))
+                    at += 1
                 self.held += size
                 kept = True
-                at += 1
             if following < 0:
                 break
             skip = size + i64(len(pieces[at][1]))
@@ -60,6 +70,11 @@ class Assembler:
             seq = seq_add(seq, skip)
             at += 1
         return kept
+
+    def _joins(self, before: i64, seq: i64, size: i64) -> bool:
+        """Tell whether octets that begin at seq are to become part of the piece before them."""
+        left, piece = self._pieces[before]
+        return i64(len(piece)) + size <= JOIN_UP_TO and seq_add(left, len(piece)) == seq
 
     def take(self, rcv_nxt: i64) -> bytes | None:
         """Remove and return the octets that begin at rcv_nxt, None when there are none."""

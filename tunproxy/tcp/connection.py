@@ -17,10 +17,8 @@ from mypy_extensions import i64, mypyc_attr
 from tunproxy.clock import Micros
 from tunproxy.tcp.assembler import Assembler
 from tunproxy.tcp.congestion import Congestion
-from tunproxy.tcp.prr import Prr
-from tunproxy.tcp.rack import Rack
+from tunproxy.tcp.recovery_state import Recovery
 from tunproxy.tcp.rtt import RttEstimator
-from tunproxy.tcp.scoreboard import Scoreboard
 from tunproxy.tcp.send_buffer import SendBuffer
 from tunproxy.tcp.seq import seq_sub
 from tunproxy.tcp.state import CLOSED, is_allowed
@@ -36,6 +34,11 @@ RESET_BY_PEER: Final[i64] = 2
 RESET_BY_US: Final[i64] = 3
 TIMED_OUT: Final[i64] = 4
 CLOSE_NAMES: Final = ("open", "finished", "reset by peer", "reset by us", "timed out")
+
+# what is done about ECN; the numbers are those of the kernel's tcp_ecn
+ECN_OFF: Final[i64] = 0
+ECN_OFFERED: Final[i64] = 1  # and accepted
+ECN_ACCEPTED: Final[i64] = 2
 
 # our choices
 RCV_BUF: Final[i64] = 1 << 20  # 1 MiB: 20 Gbit/s over the 50 µs round trip of a local device need 125 KB
@@ -59,12 +62,18 @@ class Settings:
         has_tso4: bool = True,
         has_tso6: bool = True,
         keepalive: i64 = KEEPALIVE,
+        rcv_buf_most: i64 = 0,
+        has_tso_ecn: bool = False,
+        ecn: i64 = ECN_ACCEPTED,
     ) -> None:
         self.mtu: Final = mtu
-        self.rcv_buf: Final = rcv_buf
+        self.rcv_buf: Final = rcv_buf  # what a connection begins with
+        self.rcv_buf_most: Final = max(rcv_buf, rcv_buf_most)  # and what it may grow to
         self.cwnd: Final = cwnd  # initial window in octets; 0 means RFC 6928's
         self.has_tso4: Final = has_tso4
         self.has_tso6: Final = has_tso6
+        self.has_tso_ecn: Final = has_tso_ecn  # super-packets may have CWR
+        self.ecn: Final = ecn
         self.keepalive: Final = keepalive  # microseconds of silence before we ask; 0: never
         self.scratch: Final = BytesWriter()
 
@@ -102,6 +111,10 @@ class Connection:
         self.rcv_mss: i64 = settings.mtu - ends.header_len - 20
         self.rcv_queue: list[bytes | memoryview] = []
         self.rcv_queued: i64 = 0
+        self.rcv_buf: i64 = settings.rcv_buf  # as autotune.py has it
+        self.rcv_rtt: i64 = 0  # the shortest round trip seen, 0 for none
+        self.tune_edge: i64 = 0  # rcv_nxt when a whole buffer more has come
+        self.tune_at: Micros = -1  # when that was noted
         self.fin_seq: i64 = -1  # where a FIN that came ahead of a gap lies
         self.assembler: Assembler | None = None
         # options
@@ -113,29 +126,20 @@ class Connection:
         self.sack_on: bool = False
         self.dsack_left: i64 = -1  # a duplicate that the next acknowledgment reports
         self.dsack_right: i64 = 0
+        # ECN (ecn.py)
+        self.ecn_on: bool = False  # CE marks are echoed; until our SYN is answered: we offer it
+        self.ecn_sends: bool = False  # new data goes out as ECN-capable
+        self.ece: i64 = 0  # the flag ECE, while a mark is to be echoed
+        self.cwr_due: bool = False  # the next new data says that the window was reduced
+        self.reduced_at: i64 = iss  # snd_nxt when that was
+        self.reduced_for_echo: bool = False
         # loss and congestion
         self.rtt: Final = RttEstimator()
         self.congestion: Final = Congestion(DEFAULT_MSS, settings.cwnd)
-        self.scoreboard: Scoreboard | None = None
-        self.rack: Final = Rack(iss)
-        self.prr: Final = Prr()
-        self.delivered: i64 = 0  # octets that the acknowledgment under work told of
-        self.in_recovery: bool = False
-        self.recovery_point: i64 = 0
-        self.reduced_order: i64 = 0  # the newest run when the window was reduced last
-        self.dsacks: i64 = 0  # duplicates of ours that the peer reported
-        self.undo_from: i64 = -1  # where what was sent again in this recovery begins
-        self.undo_octets: i64 = 0  # of it, not known to have been needless
-        self.undo_cwnd: i64 = 0
-        self.undo_ssthresh: i64 = 0
-        self.tlp_end: i64 = -1  # snd_nxt behind the tail loss probe that is under way
-        self.tlp_is_again: bool = False  # it repeated something
-        self.tlp_count: i64 = 0  # probes since the peer told of anything new
-        # where the peer does not speak SACK
-        self.dupacks: i64 = 0
-        self.limited: i64 = 0  # octets that duplicates let out (RFC 3042)
-        self.rtx_nxt: i64 = iss
-        self.lost_until: i64 = iss
+        self.recovery: Recovery | None = None  # made when it is first of use
+        # when data was sent last; with SACK and as long as recovery is None: all that is under way
+        self.sent_at: Micros = -1
+        self.used_until: i64 = iss  # up to here octets filled the congestion window when they were sent
         self.retransmits: i64 = 0
         self.rtt_seq: i64 = -1  # end of the segment being timed (RFC 6298 §3)
         self.rtt_at: Micros = -1
@@ -145,6 +149,7 @@ class Connection:
         self.reorder_at: Micros = -1  # RACK reordering timer
         self.probe_at: Micros = -1  # tail loss probe
         self.persist_at: Micros = -1
+        self.resume_at: Micros = -1  # until when marks keep new data back
         self.probes: i64 = 0  # since the window closed
         self.probes_lost: i64 = 0  # unanswered, in a row
         self.ack_at: Micros = -1
@@ -164,16 +169,33 @@ class Connection:
         """Octets sent and not yet acknowledged (RFC 5681 §2)."""
         return seq_sub(self.snd_nxt, self.snd_una)
 
+    @property
+    def in_recovery(self) -> bool:
+        """True while what was lost is made up for."""
+        return self.recovery is not None and self.recovery.is_on
+
+
+def recovery_of(conn: Connection) -> Recovery:
+    """Return the state of loss recovery, made now if there has been no use for it."""
+    found = conn.recovery
+    if found is None:
+        found = conn.recovery = Recovery(conn.snd_una, conn.snd_nxt)
+        if conn.sack_on and conn.snd_nxt != conn.snd_una:
+            found.rack.sent(conn.snd_una, conn.snd_nxt, conn.sent_at)
+    return found
+
 
 def pipe(conn: Connection) -> i64:
     """Return the octets believed to be in the network (RFC 6675 §4 SetPipe)."""
     found = conn.flight_size
+    recovery = conn.recovery
+    if recovery is None:
+        return found
     if conn.sack_on:
-        found -= conn.rack.lost_octets
-        return found if conn.scoreboard is None else found - conn.scoreboard.sacked
-    if conn.dupacks > 0:  # what they answer has left the network; before recovery: RFC 3042
-        found -= min(conn.dupacks * conn.snd_mss, found)
-    return found - seq_sub(conn.lost_until, conn.rtx_nxt)
+        return found - recovery.rack.lost_octets - recovery.scoreboard.sacked
+    if recovery.dupacks > 0:  # what they answer has left the network; before recovery: RFC 3042
+        found -= min(recovery.dupacks * conn.snd_mss, found)
+    return found - seq_sub(recovery.lost_until, recovery.rtx_nxt)
 
 
 def enter(conn: Connection, state: i64) -> None:
@@ -190,18 +212,19 @@ def close_down(conn: Connection, why: i64) -> None:
     conn.reorder_at = -1
     conn.probe_at = -1
     conn.persist_at = -1
+    conn.resume_at = -1
     conn.ack_at = -1
     conn.time_wait_at = -1
     conn.keepalive_at = -1
     conn.ack_now = False
     conn.assembler = None
-    conn.scoreboard = None
+    conn.recovery = None
     conn.buffer.acknowledge(conn.buffer.length)
 
 
 def free_space(conn: Connection) -> i64:
     """Return the octets of receive buffer that nothing occupies; data ahead of a gap lies in the window."""
-    return max(conn.settings.rcv_buf - conn.rcv_queued, 0)
+    return max(conn.rcv_buf - conn.rcv_queued, 0)
 
 
 def send_room(conn: Connection) -> i64:
@@ -211,12 +234,11 @@ def send_room(conn: Connection) -> i64:
     What has arrived out of order has left the network and makes room for more (RFC 6675 §5, RFC 3042).
     """
     cwnd = conn.congestion.cwnd
-    if conn.scoreboard is not None:
-        cwnd += conn.scoreboard.sacked
-        if conn.prr.is_on:
-            cwnd = max(cwnd, conn.flight_size + conn.prr.room - conn.rack.lost_octets)
-    else:
-        cwnd += conn.dupacks * conn.snd_mss
+    recovery = conn.recovery
+    if recovery is not None:
+        cwnd += recovery.scoreboard.sacked + recovery.dupacks * conn.snd_mss
+        if recovery.prr.is_on:
+            cwnd = max(cwnd, conn.flight_size + recovery.prr.room - recovery.rack.lost_octets)
     usable = min(conn.snd_wnd, min(cwnd, SND_BUF))
     return max(usable, conn.snd_mss) - conn.buffer.length
 

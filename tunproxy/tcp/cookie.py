@@ -1,14 +1,15 @@
 """SYN cookies: a SYN is answered and forgotten; the ACK brings back what has to be known (RFC 4987 §3.6).
 
 our initial number                           our timestamp, where the peer sends timestamps
- 31    29 28                             0    31                        5    4    3         0
-+--------+--------------------------------+  +----------------------------+------+-----------+
-|  MSS   |  keyed hash of everything      |  |  clock                     | SACK |   shift   |
-+--------+--------------------------------+  +----------------------------+------+-----------+
+ 31    29 28                             0    31                  6    5     4    3         0
++--------+--------------------------------+  +---------------------+-----+------+-----------+
+|  MSS   |  keyed hash of everything      |  |  clock              | ECN | SACK |   shift   |
++--------+--------------------------------+  +---------------------+-----+------+-----------+
 
 The hash covers addresses, ports, the peer's initial number, the MSS, the options and a slow counter, so that
 a cookie serves one connection and one or two periods of the counter. Who has not seen it guesses it once in
-2**28 segments. Without timestamps there is no room for window scale and SACK: they are not agreed on then.
+2**28 segments. Without timestamps there is no room for window scale, SACK and ECN: they are not agreed on
+then. The hash leaves ECN out: a SYN that is sent again may offer it no more, and has to get the same number.
 A cookie is spent when it is brought back: a late copy of the client's first data must not be delivered again,
 over another connection, when the first one has ended meanwhile.
 """
@@ -19,19 +20,22 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
-from tunproxy.tcp.connection import DEFAULT_MSS
+from tunproxy.tcp.connection import DEFAULT_MSS, DEFAULT_MSS_V6
+from tunproxy.tcp.ecn import offers_ecn
 from tunproxy.wire.bits import u32
-from tunproxy.wire.tcp import Segment
+from tunproxy.wire.tcp import CWR, ECE, SYN, Segment
 
 _blake2s: Final = hashlib.blake2s
 
 _HASH_BITS: Final[i64] = 29
 _HASH_MASK: Final[i64] = (1 << 29) - 1
-_OPTION_BITS: Final[i64] = 5
-_OPTION_MASK: Final[i64] = (1 << 5) - 1
+_OPTION_BITS: Final[i64] = 6
+_OPTION_MASK: Final[i64] = (1 << 6) - 1
+_ECN: Final[i64] = 0x20
 _SACK: Final[i64] = 0x10
 _NO_SHIFT: Final[i64] = 0x0F  # RFC 7323 §2.3 ends at 14
-_NO_TIMESTAMPS: Final[i64] = 0x20  # for the hash only: there is nothing to carry it
+_IPV4_KEY_LEN: Final = 12  # two addresses and two ports
+_NO_TIMESTAMPS: Final[i64] = 0x40  # for the hash only: there is nothing to carry it
 
 # our choices
 PERIOD: Final[i64] = 64_000_000  # of the slow counter, in µs
@@ -47,6 +51,8 @@ def options_of(syn: Segment) -> i64:
     if syn.ts_val < 0:
         return _NO_TIMESTAMPS
     shift = syn.wnd_shift if syn.wnd_shift >= 0 else _NO_SHIFT
+    if offers_ecn(syn):
+        shift |= _ECN
     return shift | _SACK if syn.sack_permitted else shift
 
 
@@ -74,7 +80,10 @@ class Cookies:
 
     def number(self, key: bytes, syn: Segment, now: Micros) -> i64:
         """Return the initial number to answer this SYN with."""
-        index = _mss_index(syn.mss if syn.mss > 0 else DEFAULT_MSS)  # IPv6's default is no less
+        mss = syn.mss
+        if mss <= 0:
+            mss = DEFAULT_MSS_V6 if len(key) > _IPV4_KEY_LEN else DEFAULT_MSS
+        index = _mss_index(mss)
         return (index << _HASH_BITS) | self._hash(key, syn.seq, now // PERIOD, index, options_of(syn))
 
     def recall(self, key: bytes, seg: Segment, now: Micros) -> Segment | None:
@@ -99,11 +108,14 @@ class Cookies:
         syn.source_port = seg.source_port
         syn.target_port = seg.target_port
         syn.seq = irs
+        syn.flags = SYN
         syn.wnd = seg.wnd
         syn.mss = MSS_TABLE[index]
         if options != _NO_TIMESTAMPS:
             syn.ts_val = seg.ts_val
             syn.sack_permitted = options & _SACK != 0
+            if options & _ECN:
+                syn.flags |= ECE | CWR
             shift = options & _NO_SHIFT
             syn.wnd_shift = shift if shift != _NO_SHIFT else -1
         return syn
@@ -121,7 +133,7 @@ class Cookies:
 
     def _hash(self, key: bytes, irs: i64, count: i64, index: i64, options: i64) -> i64:
         """Return 29 bits of a keyed BLAKE2s (RFC 7693 §2.9)."""
-        text = key + b"%d,%d,%d,%d" % (int(irs), int(count), int(index), int(options))
+        text = key + b"%d,%d,%d,%d" % (int(irs), int(count), int(index), int(options & ~_ECN))
         return u32(_blake2s(text, key=self._secret, digest_size=4).digest(), 0) & _HASH_MASK
 
 

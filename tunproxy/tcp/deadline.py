@@ -9,8 +9,9 @@ from tunproxy.tcp.connection import FINISHED, TIMED_OUT, Connection, close_down
 from tunproxy.tcp.keepalive import on_keepalive
 from tunproxy.tcp.recovery import on_reordering_timer, on_timeout
 from tunproxy.tcp.rtt import RTO_MAX
+from tunproxy.tcp.segments import send_probe, send_rst, send_syn
 from tunproxy.tcp.state import CLOSED, SYN_RECEIVED, SYN_SENT
-from tunproxy.tcp.transmit import send_loss_probe, send_probe, send_rst, send_syn, transmit
+from tunproxy.tcp.transmit import send_loss_probe, transmit
 from tunproxy.wire.sink import FrameSink
 
 # our choices
@@ -30,6 +31,8 @@ def next_deadline(conn: Connection) -> Micros:
         due = conn.ack_at
     if conn.persist_at >= 0 and (due < 0 or conn.persist_at < due):
         due = conn.persist_at
+    if conn.resume_at >= 0 and (due < 0 or conn.resume_at < due):
+        due = conn.resume_at
     if conn.time_wait_at >= 0 and (due < 0 or conn.time_wait_at < due):
         due = conn.time_wait_at
     if conn.keepalive_at >= 0 and (due < 0 or conn.keepalive_at < due):
@@ -50,6 +53,8 @@ def on_deadline(conn: Connection, now: Micros, out: FrameSink) -> None:
         send_loss_probe(conn, now, out)
     if 0 <= conn.persist_at <= now and conn.state != CLOSED:
         _on_persist(conn, now, out)
+    if 0 <= conn.resume_at <= now:
+        conn.resume_at = -1
     if 0 <= conn.keepalive_at <= now:  # never in CLOSED
         on_keepalive(conn, now, out)
     if 0 <= conn.ack_at <= now:
@@ -74,6 +79,8 @@ def _on_rto(conn: Connection, now: Micros, out: FrameSink) -> None:
         conn.rtt.back_off()
         conn.rtt_seq = -1
         conn.rto_at = now + conn.rtt.rto
+        if conn.state == SYN_SENT:
+            conn.ecn_sends = False  # somebody on the way may drop SYNs with these bits (RFC 3168 §6.1.1.1)
         send_syn(conn, now, out)
     else:
         on_timeout(conn, now)

@@ -18,8 +18,8 @@ from mypy_extensions import i64
 
 from tunproxy.clock import Micros
 from tunproxy.tcp.connection import TIMED_OUT, Connection, close_down
+from tunproxy.tcp.segments import send_probe, send_rst
 from tunproxy.tcp.state import has_all_data
-from tunproxy.tcp.transmit import send_probe, send_rst
 from tunproxy.wire.sink import FrameSink
 
 # our choices

@@ -25,12 +25,13 @@ from tunproxy.tcp.connection import (
     set_send_mss,
 )
 from tunproxy.tcp.cookie import marked, options_of
+from tunproxy.tcp.ecn import is_agreed
+from tunproxy.tcp.segments import send_rst, send_syn
 from tunproxy.tcp.seq import seq_add
 from tunproxy.tcp.state import SYN_RECEIVED
-from tunproxy.tcp.transmit import send_rst, send_syn
 from tunproxy.wire.ip import Endpoints
 from tunproxy.wire.sink import FrameSink
-from tunproxy.wire.tcp import ACK, SYN, Segment, emit_tcp
+from tunproxy.wire.tcp import ACK, ECE, SYN, Segment, emit_tcp
 from tunproxy.wire.tcp_options import TIMESTAMPS_LEN, put_syn_options, syn_options_len
 
 
@@ -45,6 +46,7 @@ def open_passive(ends: Endpoints, settings: Settings, seg: Segment, iss: i64, ts
     conn.irs = seg.seq
     conn.rcv_nxt = seq_add(seg.seq, 1)
     conn.rcv_adv = conn.rcv_nxt
+    conn.ecn_on = conn.ecn_sends = is_agreed(settings, seg)
     take_syn_options(conn, seg)
     return conn
 
@@ -77,8 +79,6 @@ def accept(conn: Connection, now: Micros, out: FrameSink) -> None:
     conn.is_answered = True
     conn.ts_recent_at = now
     conn.snd_nxt = seq_add(conn.iss, 1)
-    conn.rtx_nxt = conn.snd_nxt
-    conn.lost_until = conn.snd_nxt
     conn.rtt_seq = conn.snd_nxt
     conn.rtt_at = now
     conn.rto_at = now + conn.rtt.rto
@@ -111,7 +111,8 @@ def answer_with_cookie(
     options_len = syn_options_len(shift, has_sack, ts_val)
     scratch = settings.scratch
     wnd = min(settings.rcv_buf, 0xFFFF)
-    emit_tcp(scratch, ends, cookie, seq_add(syn.seq, 1), SYN | ACK, wnd, options_len, 0, 0)
+    flags = SYN | ACK | ECE if has_ts and is_agreed(settings, syn) else SYN | ACK
+    emit_tcp(scratch, ends, cookie, seq_add(syn.seq, 1), flags, wnd, options_len, 0, 0)
     put_syn_options(scratch, settings.mtu - ends.header_len - 20, shift, has_sack, ts_val, syn.ts_val)
     out.write(scratch.getvalue())
 
@@ -127,8 +128,6 @@ def reopen(
     conn.is_answered = True
     conn.ts_recent_at = now
     conn.snd_nxt = seq_add(cookie, 1)
-    conn.rtx_nxt = conn.snd_nxt
-    conn.lost_until = conn.snd_nxt
     conn.rcv_adv = seq_add(conn.rcv_nxt, min(free_space(conn), 0xFFFF))
     conn.last_ack_sent = conn.rcv_nxt
     return conn

@@ -56,7 +56,7 @@ class Rack:
         self.lost_again: i64 = -1  # the newest retransmission that was lost, by order
         self.sent_order: i64 = 0  # of the newest run
         self.min_rtt: Micros = -1
-        self.fresh_rtt: Micros = -1  # of what this acknowledgment told of and was sent once
+        self.fresh_rtt: Micros = -1  # the longest of what this acknowledgment told of and was sent once
         self.reordering_seen: bool = False
         self.steps: i64 = 1  # quarters of min_rtt in the reordering window
         self._runs: Final[list[Run]] = []  # by order, without overlap
@@ -185,7 +185,7 @@ class Rack:
             if rtt < self.min_rtt:
                 return  # it is what was sent before that arrived
         else:
-            self.fresh_rtt = rtt
+            self.fresh_rtt = max(self.fresh_rtt, rtt)
             if seq_lt(end, self._highest):
                 self.reordering_seen = True
             if rtt < self.min_rtt or self.min_rtt < 0 or now - self._min_rtt_at > MIN_RTT_WINDOW:

@@ -21,9 +21,11 @@ from tunproxy.tcp.connection import (
     enter,
 )
 from tunproxy.tcp.dsack import is_old, note_duplicate
+from tunproxy.tcp.ecn import is_answer_to_ecn, on_syn_again, take_echo, take_marks
 from tunproxy.tcp.keepalive import start_keepalive
 from tunproxy.tcp.passive import take_syn_options
 from tunproxy.tcp.recovery import on_duplicate_ack, on_new_ack, take_sack
+from tunproxy.tcp.segments import send_ack, send_challenge, send_syn
 from tunproxy.tcp.seq import seq_add, seq_le, seq_lt, seq_max, seq_sub
 from tunproxy.tcp.state import (
     CLOSE_WAIT,
@@ -37,9 +39,8 @@ from tunproxy.tcp.state import (
     SYN_SENT,
     TIME_WAIT,
 )
-from tunproxy.tcp.transmit import send_ack, send_challenge, send_syn
 from tunproxy.wire.sink import FrameSink
-from tunproxy.wire.tcp import ACK, FIN, RST, SYN, Segment, emit_rst_for
+from tunproxy.wire.tcp import ACK, ECE, FIN, RST, SYN, Segment, emit_rst_for
 
 PAWS_IDLE: Final[i64] = 24 * 24 * 3600 * 1_000_000  # RFC 7323 §5.5: 24 days
 
@@ -59,6 +60,8 @@ def receive(conn: Connection, seg: Segment, now: Micros, out: FrameSink) -> None
     if conn.state == SYN_RECEIVED and not conn.is_answered:
         if seg.flags & RST and seg.seq == conn.rcv_nxt:
             close_down(conn, RESET_BY_PEER)
+        elif seg.flags & SYN and seg.seq == conn.irs:
+            on_syn_again(conn, seg)
         return  # everything else waits for the target's answer
     is_recent = _is_recent(conn, seg, now)
     if not is_recent or not is_acceptable(conn, seg):  # first: sequence number
@@ -123,6 +126,8 @@ def _answer_unacceptable(
 
 
 def _on_syn(conn: Connection, seg: Segment, now: Micros, out: FrameSink) -> None:
+    if seg.seq == conn.irs:
+        on_syn_again(conn, seg)
     if conn.state == SYN_RECEIVED and seg.seq == conn.irs:
         send_syn(conn, now, out)  # our answer was lost
     else:
@@ -163,8 +168,10 @@ def _take_ack(conn: Connection, seg: Segment, now: Micros, out: FrameSink) -> bo
             return False
         return True
     told = conn.sack_on and seg.sack_count > 0 and take_sack(conn, seg, now)
+    if conn.ecn_sends and seg.flags & ECE:
+        take_echo(conn, seg.ack, now)
     if acked > 0:
-        on_new_ack(conn, seg.ack, acked, now)
+        on_new_ack(conn, seg.ack, acked, seg.ts_ecr, now)
         _take_fin_ack(conn, now)
     elif told or _is_duplicate_ack(conn, seg):
         on_duplicate_ack(conn, now)
@@ -174,7 +181,7 @@ def _take_ack(conn: Connection, seg: Segment, now: Micros, out: FrameSink) -> bo
 
 def _establish(conn: Connection, seg: Segment, now: Micros) -> None:
     enter(conn, ESTABLISHED)
-    on_new_ack(conn, conn.snd_nxt, 0, now)
+    on_new_ack(conn, conn.snd_nxt, 0, seg.ts_ecr, now)
     conn.snd_wl1 = seq_sub(seg.seq, 1) & 0xFFFF_FFFF  # so that this segment updates the window
     start_keepalive(conn, now)
     if conn.fin_queued:
@@ -237,6 +244,8 @@ def _take_text(conn: Connection, seg: Segment, now: Micros, out: FrameSink) -> N
     if stop <= start:
         conn.ack_now = True
         return
+    if conn.ecn_on:
+        take_marks(conn, seg)
     assembler = conn.assembler
     if start < 0:
         if assembler is None:
@@ -247,7 +256,8 @@ def _take_text(conn: Connection, seg: Segment, now: Micros, out: FrameSink) -> N
         # RFC 5681 §4.2: at once, one for each, and bare: with data it would not count as a duplicate
         send_ack(conn, now, out)
         return
-    if start == 0 and stop > COPY_BELOW:
+    # a view of a small part would pin much more than is counted
+    if start == 0 and stop > COPY_BELOW and 2 * stop >= i64(len(seg.frame)):
         _deliver(conn, memoryview(seg.frame)[seg.data_off : seg.data_off + stop], stop)
     else:
         _deliver(conn, seg.frame[seg.data_off + start : seg.data_off + stop], stop - start)
@@ -314,8 +324,9 @@ def _enter_time_wait(conn: Connection, now: Micros) -> None:
     conn.time_wait_at = now + TIME_WAIT_LENGTH
     conn.rto_at = -1
     conn.persist_at = -1
+    conn.resume_at = -1
     conn.keepalive_at = -1
-    conn.scoreboard = None
+    conn.recovery = None
 
 
 def _on_syn_sent(conn: Connection, seg: Segment, now: Micros, out: FrameSink) -> None:
@@ -333,10 +344,12 @@ def _on_syn_sent(conn: Connection, seg: Segment, now: Micros, out: FrameSink) ->
     conn.irs = seg.seq
     conn.rcv_nxt = seq_add(seg.seq, 1)
     conn.rcv_adv = seq_add(conn.rcv_nxt, conn.rcv_adv)  # our SYN offered it from 0
+    if not is_answer_to_ecn(seg):
+        conn.ecn_on = conn.ecn_sends = False
     take_syn_options(conn, seg)
     conn.ts_recent_at = now
     enter(conn, ESTABLISHED)
-    on_new_ack(conn, seg.ack, 0, now)
+    on_new_ack(conn, seg.ack, 0, seg.ts_ecr, now)
     start_keepalive(conn, now)
     conn.ack_now = True
     if conn.fin_queued:

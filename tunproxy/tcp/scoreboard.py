@@ -100,13 +100,3 @@ class Scoreboard:
             if seq_le(until, seq):
                 return until, until
         return seq, until
-
-    def sacked_between(self, left: i64, right: i64) -> i64:
-        """Return how many octets of [left, right) have arrived."""
-        total: i64 = 0
-        for begin, end in self._ranges:
-            low = seq_max(begin, left)
-            high = end if seq_lt(end, right) else right
-            if seq_lt(low, high):
-                total += seq_sub(high, low)
-        return total

@@ -21,6 +21,11 @@ class SendBuffer:
         self._at: i64 = 0
         self._at_offset: i64 = 0
 
+    @property
+    def held(self) -> i64:
+        """Octets of memory: a piece stays whole until all of it is acknowledged."""
+        return self.length + self._skip
+
     def append(self, data: bytes) -> None:
         """Add octets at the end; data is kept, not copied, unless it is small."""
         size = i64(len(data))

@@ -16,6 +16,7 @@ from mypy_extensions import i64
 
 from tunproxy.clock import Micros
 from tunproxy.tcp.connection import Connection
+from tunproxy.tcp.recovery_state import Recovery
 from tunproxy.tcp.seq import seq_le, seq_lt
 
 PTO_INITIAL: Final[i64] = 1_000_000  # RFC 8985 §7.2: without a measurement
@@ -31,36 +32,42 @@ MAX_PROBES: Final[i64] = 3
 def arm_probe(conn: Connection, now: Micros) -> None:
     """Set the probe timer anew after sending or progress, or stop it where a probe has no place."""
     conn.probe_at = -1
-    if conn.snd_nxt == conn.snd_una or conn.tlp_count >= MAX_PROBES or conn.snd_wnd == 0:
+    if conn.snd_nxt == conn.snd_una or conn.snd_wnd == 0:
         return
-    board = conn.scoreboard
-    if board is not None and not board.is_empty and not conn.in_recovery:
-        return  # the reordering timer runs
+    count: i64 = 0
+    recovery = conn.recovery
+    if recovery is not None:
+        count = recovery.tlp_count
+        if count >= MAX_PROBES:
+            return
+        if recovery.scoreboard.sacked > 0 and not recovery.is_on:
+            return  # the reordering timer runs
     pto = PTO_INITIAL
     if conn.rtt.srtt >= 0:
         pto = max(2 * conn.rtt.srtt, PTO_MIN)
         if conn.flight_size <= conn.snd_mss:
             pto += ACK_DELAY
-    pto <<= conn.tlp_count
+    pto <<= count
     if now + pto < conn.rto_at:
         conn.probe_at = now + pto
 
 
-def take_probe_ack(conn: Connection, ack: i64) -> bool:
+def take_probe_ack(recovery: Recovery, ack: i64) -> bool:
     """Tell whether ack shows that the probe made up for a loss, which is a sign of congestion (§7.4.2).
 
     Where a D-SACK told that the probe was not needed, ``drop_probe`` has come before.
     """
-    if conn.tlp_end < 0 or seq_lt(ack, conn.tlp_end):
+    if recovery.tlp_end < 0 or seq_lt(ack, recovery.tlp_end):
         return False
-    if conn.tlp_is_again and ack == conn.tlp_end:
+    if recovery.tlp_is_again and ack == recovery.tlp_end:
         return False  # a D-SACK may follow; without one, the next acknowledgment decides
-    is_repair = conn.tlp_is_again
-    conn.tlp_end = -1
+    is_repair = recovery.tlp_is_again
+    recovery.tlp_end = -1
     return is_repair
 
 
-def drop_probe(conn: Connection, right: i64, ack: i64) -> None:
+def drop_probe(recovery: Recovery, right: i64, ack: i64) -> None:
     """End the episode where a D-SACK up to right names the end of the probe: it came twice (§7.4.2)."""
-    if conn.tlp_end >= 0 and conn.tlp_is_again and right == conn.tlp_end and seq_le(conn.tlp_end, ack):
-        conn.tlp_end = -1
+    end = recovery.tlp_end
+    if end >= 0 and recovery.tlp_is_again and right == end and seq_le(end, ack):
+        recovery.tlp_end = -1

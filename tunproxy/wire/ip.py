@@ -10,7 +10,7 @@ IPv4, octets from the start of the packet        IPv6
 from typing import Final, final
 
 from librt.strings import BytesWriter
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64, mypyc_attr, u8
 
 from tunproxy.wire.bits import put16, put32, u16
 from tunproxy.wire.checksum import checksum, fold, pseudo_sum
@@ -43,6 +43,11 @@ _DESTINATION: Final[i64] = 60
 _LOOSE_ROUTE: Final[i64] = 131  # RFC 791 §3.1
 _STRICT_ROUTE: Final[i64] = 137
 _DONT_FRAGMENT: Final[i64] = 0x4000
+
+# the low two bits of the traffic class (RFC 3168 §5)
+NOT_ECT: Final[i64] = 0
+ECT_0: Final[i64] = 2
+CE: Final[i64] = 3
 
 # our choices
 MAX_EXTENSIONS: Final[i64] = 8  # more headers than any honest sender uses; bounds the walk
@@ -275,3 +280,23 @@ def put_ip_hop(out: BytesWriter, ends: Endpoints, payload_len: i64, hop_limit: i
         # ipv4_sum holds HOP_LIMIT; adding 0xFFFF leaves the sum what it is and keeps it positive
         put16(out, ~fold(ends.ipv4_sum + total_len + 0xFFFF + ((hop_limit - HOP_LIMIT) << 8)))
     out.write(ends.addresses)
+
+
+def ecn_of(frame: bytes, at: i64, is_ipv6: bool) -> i64:
+    """Return the ECN field of the packet that begins at frame[at]."""
+    octet = i64(frame[at + 1])
+    return (octet >> 4) & 3 if is_ipv6 else octet & 3
+
+
+def put_ect(out: BytesWriter, at: i64, is_ipv6: bool) -> None:
+    """Make ECT(0) of the ECN field 0 in the header that put_ip has put at out[at]."""
+    if is_ipv6:
+        out[at + 1] = u8(ECT_0 << 4)
+        return
+    out[at + 1] = u8(ECT_0)
+    # the sum is larger by ECT_0 (RFC 1624 §3); adding 0xFFFF leaves a sum what it is
+    total = (i64(out[at + 10]) << 8 | i64(out[at + 11])) - ECT_0
+    if total < 0:
+        total += 0xFFFF
+    out[at + 10] = u8(total >> 8)
+    out[at + 11] = u8(total & 0xFF)

@@ -36,6 +36,8 @@ UPSTREAM_FULL: Final[i64] = 25
 REJECTED: Final[i64] = 26
 ECHO_FORBIDDEN: Final[i64] = 27  # the host lets us have no ping sockets
 ICMP_LIMIT: Final[i64] = 28  # an error that we would have sent, beyond the rate
+MEMORY_FULL: Final[i64] = 29  # flows hold all that they may
+WAITING_FULL: Final[i64] = 30  # more than is kept while nobody knows where it goes
 
 NAMES: Final = (
     "ok",
@@ -67,4 +69,41 @@ NAMES: Final = (
     "rejected",
     "echo-forbidden",
     "icmp-limit",
+    "memory-full",
+    "waiting-full",
+)
+
+# NAMES[reason] in a few words, which follow a number of packets (docs/operations.md says what to do)
+MEANINGS: Final = (
+    "not dropped",
+    "shorter than their own headers",
+    "neither IPv4 nor IPv6",
+    "with an IP header length that cannot be",
+    "with a length that does not fit what came",
+    "with a wrong IP header checksum",
+    "with a wrong TCP, UDP or ICMP checksum",
+    "with IPv6 extension headers that are wrong, or too many",
+    "that prescribe their own route",
+    "from an address that nobody can have",
+    "to an address that nobody can be reached at from here",
+    "from an address to itself",
+    "fragments that are wrong, repeated, or of a packet given up",
+    "fragments that overlap others",
+    "incomplete packets, given up to make room",
+    "incomplete packets, given up after 30 s",
+    "of a protocol that is not carried",
+    "with a TCP header length that cannot be",
+    "with port 0, where none may be",
+    "of no connection that we know",
+    "for whose flow there was no room",
+    "with no hop left",
+    "from or to a group (multicast)",
+    "ICMP messages that are for nobody",
+    "that the device did not take",
+    "that the network outside did not take",
+    "refused, by a plugin or by the host",
+    "pings, which the host lets us not send",
+    "ICMP errors beyond the rate that we send",
+    "for new flows, for which there was no memory",
+    "datagrams that came before their way was open, too many to wait",
 )

@@ -13,16 +13,17 @@
 from typing import Final, final
 
 from librt.strings import BytesWriter
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64, mypyc_attr, u8
 
 from tunproxy.wire.bits import put16, put32, u16, u32
 from tunproxy.wire.checksum import fold
-from tunproxy.wire.ip import Endpoints, IpView, put_ip, transport_sum
+from tunproxy.wire.ip import CE, Endpoints, IpView, ecn_of, put_ect, put_ip, transport_sum
 from tunproxy.wire.reasons import BAD_CHECKSUM, BAD_OFFSET, BAD_PORT, OK, TRUNCATED
 from tunproxy.wire.tcp_options import clear_options, parse_options
-from tunproxy.wire.vnet import GSO_NONE, GSO_TCPV4, GSO_TCPV6, put_vnet
+from tunproxy.wire.vnet import GSO_NONE, GSO_TCPV4, GSO_TCPV6, VNET_LEN, put_gso_ecn, put_vnet
 
 HEADER_LEN: Final[i64] = 20
+FLAGS_OFF: Final[i64] = 13
 CHECKSUM_OFF: Final[i64] = 16
 
 FIN: Final[i64] = 0x01
@@ -72,6 +73,10 @@ class Segment:
         if self.flags & FIN:
             size += 1
         return (self.seq + size) & 0xFFFF_FFFF
+
+    def is_marked(self, is_ipv6: bool) -> bool:
+        """Tell whether a router has set CE in the IP header in front (RFC 3168 §5)."""
+        return ecn_of(self.frame, VNET_LEN, is_ipv6) == CE
 
     def sack_left(self, index: i64) -> i64:
         """Return the left edge of SACK block index."""
@@ -151,6 +156,16 @@ def emit_tcp(
     put16(out, wnd)
     put16(out, fold(ends.pseudo_sum + size))
     put16(out, 0)
+
+
+def make_ecn_capable(out: BytesWriter, ends: Endpoints, has_cwr: bool, gso_size: i64) -> None:
+    """Give the frame that emit_tcp has put into out ECT(0), and CWR where has_cwr (RFC 3168 §6.1.2)."""
+    put_ect(out, VNET_LEN, ends.is_ipv6)
+    if has_cwr:
+        at = VNET_LEN + ends.header_len + FLAGS_OFF
+        out[at] = u8(i64(out[at]) | CWR)  # the checksum is partial: the flags are not in it yet
+        if gso_size > 0:
+            put_gso_ecn(out)
 
 
 def emit_rst_for(out: BytesWriter, ends: Endpoints, seg: Segment) -> bytes:

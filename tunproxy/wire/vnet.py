@@ -15,7 +15,7 @@ verified by the sender's side.
 from typing import Final
 
 from librt.strings import BytesWriter
-from mypy_extensions import i64
+from mypy_extensions import i64, u8
 
 from tunproxy.wire.bits import put16_le, u16_le
 
@@ -26,6 +26,7 @@ GSO_NONE: Final[i64] = 0
 GSO_TCPV4: Final[i64] = 1
 GSO_TCPV6: Final[i64] = 4
 GSO_UDP_L4: Final[i64] = 5
+GSO_ECN: Final[i64] = 0x80  # beside a kind of TCP: CWR belongs to the first piece alone
 PLAIN: Final = bytes(10)
 
 
@@ -41,6 +42,11 @@ def put_vnet(
     put16_le(out, gso_size)
     put16_le(out, csum_start)
     put16_le(out, csum_offset)
+
+
+def put_gso_ecn(out: BytesWriter) -> None:
+    """Say of the super-packet whose frame out holds that it has CWR, which its first piece alone keeps."""
+    out[1] = u8(i64(out[1]) | GSO_ECN)
 
 
 def is_verified(frame: bytes) -> bool:

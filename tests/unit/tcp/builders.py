@@ -15,7 +15,7 @@ from typing import Any
 from tests.unit.tcp.frames import Recorder, Sent, arriving, ends, held, options, parse_sent
 from tunproxy.tcp.active import abort, close, open_active, queue, took
 from tunproxy.tcp.congestion import UNTHROTTLED
-from tunproxy.tcp.connection import RCV_BUF, Connection, Settings
+from tunproxy.tcp.connection import ECN_ACCEPTED, RCV_BUF, Connection, Settings
 from tunproxy.tcp.deadline import next_deadline, on_deadline
 from tunproxy.tcp.passive import accept, open_passive
 from tunproxy.tcp.receive import receive
@@ -77,6 +77,7 @@ class Script:
         wnd: int | None = None,
         ts: tuple[int, int] | bool = True,
         blocks: list[tuple[int, int]] | None = None,
+        ecn: int = 0,
         settle: bool = True,
     ) -> "Script":
         """Have a segment arrive: the next one, that acknowledges everything, where nothing else is said.
@@ -97,6 +98,7 @@ class Script:
             wnd=self.wnd,
             payload=payload,
             opts=options(ts=stamps, blocks=blocks),
+            ecn=ecn,
         )
         receive(conn, seg, self.now, self.recorder)
         return self.settles() if settle else self
@@ -182,9 +184,12 @@ def settings(
     cwnd: int = UNTHROTTLED,
     tso: bool = False,
     keepalive: int = 0,
+    rcv_buf_most: int = 0,
+    tso_ecn: bool = False,
+    ecn: int = ECN_ACCEPTED,
 ) -> Settings:
     """Return settings for tests: no super-packets, no throttle, no keepalives unless asked for."""
-    return Settings(mtu, rcv_buf, cwnd, tso, tso, keepalive)
+    return Settings(mtu, rcv_buf, cwnd, tso, tso, keepalive, rcv_buf_most, tso_ecn, ecn)
 
 
 def unanswered(
@@ -197,12 +202,13 @@ def unanswered(
     sack: bool = False,
     ts: bool = False,
     ipv6: bool = False,
+    syn_flags: int = SYN,
     **sizes: Any,
 ) -> Connection:
     """Return a connection whose SYN waits for the target; it will have these numbers once established."""
     opts = options(mss=mss, shift=shift, sack_permitted=sack, ts=(TS_SENT, 0) if ts else None)
     ours = ends(ipv6=ipv6)
-    syn = arriving(ours, seq=(rcv_nxt - 1) % 2**32, flags=SYN, wnd=wnd, opts=opts)
+    syn = arriving(ours, seq=(rcv_nxt - 1) % 2**32, flags=syn_flags, wnd=wnd, opts=opts)
     return open_passive(ours, settings(**sizes), syn, (snd_nxt - 1) % 2**32, 0)
 
 

@@ -15,8 +15,8 @@ from tests.unit.recorder import Recorder as Recorder
 from tunproxy.tcp.connection import Connection
 from tunproxy.wire.ip import TCP, Endpoints, IpView, parse_ip
 from tunproxy.wire.reasons import NAMES, OK
-from tunproxy.wire.tcp import Segment, parse_tcp
-from tunproxy.wire.vnet import GSO_NONE, GSO_TCPV4, GSO_TCPV6, NEEDS_CSUM, PLAIN, VNET_LEN
+from tunproxy.wire.tcp import CWR, Segment, parse_tcp
+from tunproxy.wire.vnet import GSO_ECN, GSO_NONE, GSO_TCPV4, GSO_TCPV6, NEEDS_CSUM, PLAIN, VNET_LEN
 
 TARGET_PORT = 80
 CLIENT_PORT = 50000
@@ -38,6 +38,7 @@ class Sent:
     ts_val: int | None = None
     ts_ecr: int | None = None
     blocks: list[tuple[int, int]] = field(default_factory=list)
+    ecn: int = 0  # the ECN field of the IP header
 
     @property
     def length(self) -> int:
@@ -90,9 +91,12 @@ def parse_sent(frame: bytes) -> Sent:
     if gso_type == GSO_NONE:
         assert gso_size == 0
     else:
-        assert gso_type == (GSO_TCPV6 if is_ipv6 else GSO_TCPV4)
+        has_cwr = (
+            GSO_ECN if tcp.flags & CWR else 0
+        )  # virtio 1.2 §5.1.6.2: said where it is so, and only there
+        assert gso_type == (GSO_TCPV6 if is_ipv6 else GSO_TCPV4) | has_cwr
         assert 0 < gso_size < len(tcp.data)
-    found: dict[str, object] = {}
+    found: dict[str, object] = {"ecn": (ip.fc if is_ipv6 else ip.tos) & 3}
     for kind, value in dpkt.tcp.parse_opts(tcp.opts):
         if kind == dpkt.tcp.TCP_OPT_MSS:
             found["mss"] = struct.unpack("!H", value)[0]
@@ -135,7 +139,15 @@ def options(
 
 
 def arriving(
-    ours: Endpoints, *, seq: int, ack: int = 0, flags: int, wnd: int, payload: bytes = b"", opts: bytes = b""
+    ours: Endpoints,
+    *,
+    seq: int,
+    ack: int = 0,
+    flags: int,
+    wnd: int,
+    payload: bytes = b"",
+    opts: bytes = b"",
+    ecn: int = 0,
 ) -> Segment:
     """Return a segment of the peer, with right checksums, as our parsers read it."""
     tcp = dpkt.tcp.TCP(
@@ -147,8 +159,9 @@ def arriving(
     if ours.is_ipv6:
         packet = dpkt.ip6.IP6(src=ours.destination, dst=ours.source, nxt=TCP, hlim=64, data=tcp)
         packet.plen = len(tcp)
+        packet.fc = ecn
     else:
-        packet = dpkt.ip.IP(src=ours.destination, dst=ours.source, p=TCP, ttl=64, data=tcp)
+        packet = dpkt.ip.IP(src=ours.destination, dst=ours.source, p=TCP, ttl=64, tos=ecn, data=tcp)
         packet.len = len(packet)
     frame = PLAIN + bytes(packet)
     view, seg = IpView(), Segment()

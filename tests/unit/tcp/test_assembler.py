@@ -1,11 +1,12 @@
 """What arrives ahead of a gap is kept as a table of octets would keep it; the first copy wins."""
 
 import random
+import sys
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunproxy.tcp.assembler import MAX_PIECES, Assembler
+from tunproxy.tcp.assembler import JOIN_UP_TO, MAX_PIECES, PIECE_COST, Assembler
 from tunproxy.tcp.seq import seq_add, seq_lt, seq_sub
 
 SPACE = 200
@@ -123,3 +124,33 @@ def test_insert_across_the_wrap_keeps_order() -> None:
     assert assembler.take(0xFFFF_FFFE) == b"YZab"
     assert assembler.take(2) == b"cd"
     assert seq_lt(0xFFFF_FFFE, 2)
+
+
+def test_small_pieces_in_a_row_become_one_and_come_out_unaltered() -> None:
+    assembler = Assembler()
+    data = bytes(range(250)) * 200
+    for at in range(0, len(data), 100):
+        assert assembler.insert(5000 + at, data[at : at + 100])
+    assert assembler.held == len(data)
+    assert assembler.footprint - assembler.held <= PIECE_COST * (len(data) // (JOIN_UP_TO - 100) + 1)
+    assert assembler.blocks(4) == [(5000, 5000 + len(data))]
+    found = b""
+    while (piece := assembler.take(5000 + len(found))) is not None:
+        found += piece
+    assert found == data
+    assert (assembler.held, assembler.footprint) == (0, 0)
+
+
+def test_octets_far_apart_are_counted_with_their_objects_and_bounded() -> None:
+    assembler = Assembler()
+    kept = sum(assembler.insert(5000 + 2 * at, b"x") for at in range(2 * MAX_PIECES))
+    assert (kept, assembler.held) == (MAX_PIECES, MAX_PIECES)
+    real = sum(sys.getsizeof(item) for piece in assembler._pieces for item in (piece, *piece))
+    assert real <= assembler.footprint <= 2 * real
+
+
+def test_pieces_that_wrap_around_are_joined() -> None:
+    assembler = Assembler()
+    assembler.insert(2**32 - 5, b"12345")
+    assembler.insert(0, b"678")
+    assert assembler.take(2**32 - 5) == b"12345678"

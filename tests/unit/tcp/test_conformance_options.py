@@ -3,12 +3,12 @@
 import pytest
 
 from tests.unit.tcp.builders import START, TS_SENT, WND, Script, established, syn_received, unanswered
-from tests.unit.tcp.frames import Recorder, arriving, ends, options, parse_sent
-from tunproxy.tcp.connection import Settings
-from tunproxy.tcp.passive import accept, open_passive
+from tests.unit.tcp.frames import Recorder, arriving
+from tunproxy.tcp.connection import ECN_OFF
 from tunproxy.tcp.receive import PAWS_IDLE, receive
+from tunproxy.tcp.segments import CHALLENGE_LIMIT
 from tunproxy.tcp.state import CLOSED, ESTABLISHED
-from tunproxy.tcp.transmit import CHALLENGE_LIMIT
+from tunproxy.wire.ip import CE
 from tunproxy.wire.tcp import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
 
 HEADER = {False: 40, True: 60}
@@ -86,28 +86,34 @@ def test_option_that_we_do_not_know_is_ignored_in_any_segment(opts: bytes) -> No
 # ECN: SHLD-8, RFC 3168 §6.1.1
 
 
-def test_syn_that_offers_ecn_is_answered_without_it() -> None:
+def test_syn_that_offers_ecn_is_agreed_with() -> None:
+    """SHLD-8, RFC 3168 §6.1.1: ECE alone says yes; the SYN, ACK itself is not ECN-capable."""
+    peer = Script(unanswered(syn_flags=SYN | ECE | CWR))
+    peer.accepts()
+    peer.expects(flags=SYN | ACK | ECE, ecn=0)
+    peer.sends().expects_state(ESTABLISHED)
+
+
+def test_syn_that_offers_ecn_is_answered_without_it_where_settings_say_no() -> None:
     """RFC 3168 §6.1.1: an answer without ECE says that this connection does not use it."""
-    ours = ends()
-    seg = arriving(ours, seq=999, flags=SYN | ECE | CWR, wnd=WND, opts=options(mss=1460))
-    conn = open_passive(ours, Settings(1500), seg, 4999, 0)
-    out = Recorder()
-    accept(conn, START, out)
-    assert parse_sent(out.frames[0]).flags == SYN | ACK
-    Script(conn).sends().expects_state(ESTABLISHED)
+    peer = Script(unanswered(syn_flags=SYN | ECE | CWR, ecn=ECN_OFF))
+    peer.accepts()
+    peer.expects(flags=SYN | ACK)
+    peer.sends().queues(b"data")
+    peer.expects(flags=ACK | PSH, ecn=0)
 
 
 @pytest.mark.parametrize("bits", [ECE, CWR, ECE | CWR])
-def test_congestion_bits_change_nothing(bits: int) -> None:
+def test_congestion_bits_change_nothing_where_ecn_was_not_agreed_on(bits: int) -> None:
     peer = Script(established(rcv_nxt=1000, snd_nxt=5000))
     peer.queues(b"down")
     cwnd = peer.conn.congestion.cwnd
-    peer.sends(payload=b"up", flags=ACK | PSH | bits)
+    peer.sends(payload=b"up", flags=ACK | PSH | bits, ecn=CE)
     assert peer.delivered == b"up"
     assert peer.conn.snd_una == 5004
     assert peer.conn.congestion.cwnd == cwnd
     peer.queues(b"more")
-    assert all(not sent.flags & (ECE | CWR) for sent in peer.sent())
+    assert all(not sent.flags & (ECE | CWR) and sent.ecn == 0 for sent in peer.sent())
 
 
 # URG: MUST-30, MUST-31

@@ -77,8 +77,8 @@ def test_send_room_grows_by_what_has_left_the_network(sack: bool) -> None:
     assert send_room(peer.conn) == 0
     for number in range(1, 7):
         peer.sends(ack=0, blocks=[(1000, 1000 + 1000 * number)] if sack else None)
-    assert peer.conn.congestion.cwnd == 5000
-    assert send_room(peer.conn) == 5000 + 6000 - 10_000
+    assert peer.conn.congestion.cwnd == 7000
+    assert send_room(peer.conn) == 7000 + 6000 - 10_000
     peer.queues(bytes(1000))
     assert peer.sent()[-1].seq == 10_000
 

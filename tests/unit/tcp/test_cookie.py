@@ -6,16 +6,17 @@ from hypothesis import strategies as st
 
 from tests.unit.tcp.builders import START, Script, settings
 from tests.unit.tcp.frames import Recorder, Sent, arriving, ends, options, parse_sent
-from tunproxy.tcp.connection import RCV_SHIFT, Connection
+from tunproxy.tcp.connection import ECN_ACCEPTED, ECN_OFF, RCV_SHIFT, Connection
 from tunproxy.tcp.cookie import LIFETIME, MSS_TABLE, PERIOD, Cookies, marked
 from tunproxy.tcp.passive import answer_with_cookie, reopen
 from tunproxy.tcp.receive import receive
+from tunproxy.tcp.segments import ts_now
 from tunproxy.tcp.state import ESTABLISHED
-from tunproxy.tcp.transmit import ts_now
 from tunproxy.wire.ip import Endpoints
-from tunproxy.wire.tcp import ACK, SYN, Segment
+from tunproxy.wire.tcp import ACK, CWR, ECE, SYN, Segment
 
 KEY = b"\x0a\0\0\2\xc0\0\2\1\xc3\x50\0\x50"
+KEY_V6 = bytes(range(32)) + KEY[8:]
 IRS = 4_000_000_000
 TS_OFFSET = 0xFFFF_FFF0
 TS_VAL = 776_000  # some time before a Script begins
@@ -39,16 +40,19 @@ class Exchange:
         irs: int = IRS,
         now: int = START,
         mtu: int = 1500,
+        flags: int = SYN,
+        ecn: int = ECN_ACCEPTED,
     ) -> None:
         self.ours: Endpoints = ends(ipv6=ipv6)
         self.cookies = Cookies(bytes(16))
-        self.settings = settings(mtu=mtu)
+        self.settings = settings(mtu=mtu, ecn=ecn)
         self.irs, self.now, self.ts = irs, now, ts
         stamps = (TS_VAL, 0) if ts else None
         opts = options(mss=mss, shift=shift, sack_permitted=sack, ts=stamps)
-        syn = arriving(self.ours, seq=irs, flags=SYN, wnd=5000, opts=opts)
+        syn = arriving(self.ours, seq=irs, flags=flags, wnd=5000, opts=opts)
         recorder = Recorder()
-        self.number = self.cookies.number(KEY, syn, now)
+        self.key = KEY_V6 if ipv6 else KEY
+        self.number = self.cookies.number(self.key, syn, now)
         answer_with_cookie(self.ours, self.settings, syn, self.number, TS_OFFSET, now, recorder)
         (frame,) = recorder.frames
         self.answer: Sent = parse_sent(frame)
@@ -66,8 +70,8 @@ class Exchange:
             payload=payload, opts=options(ts=stamps),
         )  # fmt: skip
 
-    def recall(self, seg: Segment | None = None, *, later: int = 0, key: bytes = KEY) -> Segment | None:
-        return self.cookies.recall(key, seg or self.ack(), self.now + later)
+    def recall(self, seg: Segment | None = None, *, later: int = 0, key: bytes = b"") -> Segment | None:
+        return self.cookies.recall(key or self.key, seg or self.ack(), self.now + later)
 
     def connection(self, payload: bytes = b"") -> Connection:
         """Return the connection that the ACK makes."""
@@ -92,7 +96,7 @@ def test_every_combination_of_options_comes_back(
     syn = exchange.recall()
     assert syn is not None
     assert syn.seq == irs
-    announced = mss or 536
+    announced = mss or (1220 if ipv6 else 536)  # RFC 9293 §3.7.1
     assert syn.mss == max(size for size in MSS_TABLE if size <= max(announced, 64))
     assert syn.sack_permitted == (sack and ts)
     assert syn.wnd_shift == (shift if ts and shift is not None else -1)
@@ -145,11 +149,11 @@ def test_connection_without_window_scale_takes_the_window_as_it_is() -> None:
 # timestamps
 
 
-@given(words, st.integers(0, 31))
+@given(words, st.integers(0, 63))
 def test_marked_timestamp_bears_the_options_and_is_not_ahead(timestamp: int, opts: int) -> None:
     found = marked(timestamp, opts)
-    assert found & 31 == opts
-    assert 0 <= (timestamp - found) % 2**32 < 32
+    assert found & 63 == opts
+    assert 0 <= (timestamp - found) % 2**32 < 64
 
 
 @given(st.integers(0, 2**40))
@@ -158,6 +162,42 @@ def test_later_timestamps_of_ours_do_not_go_back(now: int) -> None:
     conn = exchange.connection()
     assert exchange.answer.ts_val is not None
     assert (ts_now(conn, now) - exchange.answer.ts_val) % 2**32 < 2**31
+
+
+# ECN
+
+
+@given(st.booleans(), st.booleans(), st.booleans(), st.booleans())
+def test_ecn_comes_back_where_there_are_timestamps(offers: bool, ts: bool, sack: bool, ipv6: bool) -> None:
+    """RFC 3168 §6.1.1; a cookie without a timestamp has no room for it."""
+    flags = SYN | ECE | CWR if offers else SYN
+    exchange = Exchange(flags=flags, ts=ts, sack=sack, ipv6=ipv6)
+    is_agreed = offers and ts
+    assert exchange.answer.flags == (SYN | ACK | ECE if is_agreed else SYN | ACK)
+    assert exchange.answer.ecn == 0
+    conn = exchange.connection()
+    assert (conn.ecn_on, conn.ecn_sends) == (is_agreed, is_agreed)
+
+
+@pytest.mark.parametrize("bits", [ECE, CWR])
+def test_half_an_offer_is_none_to_a_cookie(bits: int) -> None:
+    exchange = Exchange(flags=SYN | bits)
+    assert exchange.answer.flags == SYN | ACK
+    assert not exchange.connection().ecn_on
+
+
+def test_cookie_agrees_to_no_ecn_where_settings_say_no() -> None:
+    exchange = Exchange(flags=SYN | ECE | CWR, ecn=ECN_OFF)
+    assert exchange.answer.flags == SYN | ACK
+    assert not exchange.connection().ecn_on
+
+
+def test_syn_sent_again_without_the_offer_has_the_same_cookie() -> None:
+    """RFC 3168 §6.1.1.1: it is the same connection, whichever answer the peer gets."""
+    first, again = Exchange(flags=SYN | ECE | CWR), Exchange(flags=SYN)
+    assert first.number == again.number
+    assert again.answer.flags == SYN | ACK
+    assert not again.connection().ecn_on
 
 
 # age

@@ -1,5 +1,6 @@
 """The receiving half, step by step of RFC 9293 §3.10.7."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -31,6 +32,7 @@ from tunproxy.tcp.connection import (
     Connection,
 )
 from tunproxy.tcp.receive import is_acceptable
+from tunproxy.tcp.segments import CHALLENGE_LIMIT, OVERDRAFT
 from tunproxy.tcp.state import (
     CLOSE_WAIT,
     CLOSED,
@@ -43,7 +45,6 @@ from tunproxy.tcp.state import (
     SYN_SENT,
     TIME_WAIT,
 )
-from tunproxy.tcp.transmit import CHALLENGE_LIMIT, OVERDRAFT
 from tunproxy.wire.tcp import ACK, FIN, PSH, RST, SYN, URG
 
 in_synchronized_states = pytest.mark.parametrize("build", SYNCHRONIZED.values(), ids=SYNCHRONIZED)
@@ -886,3 +887,19 @@ def test_closed_with_data_under_way_hears_nothing_more() -> None:
     peer.sends(ack=6000)
     assert peer.deadline is None
     assert peer.conn.closed_why == why
+
+
+def test_small_part_of_a_large_segment_that_fits_the_window_does_not_pin_the_rest() -> None:
+    peer = Script(established(rcv_nxt=1000, rcv_buf=6000))
+    peer.sends(payload=bytes(60_000))
+    (piece,) = peer.conn.rcv_queue
+    assert (type(piece), len(piece)) == (bytes, 6000)
+
+
+def test_octet_by_octet_flood_costs_octets_and_not_objects() -> None:
+    peer = Script(established(rcv_nxt=1000))
+    for at in range(10_000):
+        peer.sends(payload=b"%d" % (at % 10))
+    assert peer.conn.rcv_queued == 10_000
+    assert sum(sys.getsizeof(piece) for piece in peer.conn.rcv_queue) < 10_200
+    assert peer.delivered == b"0123456789" * 1000

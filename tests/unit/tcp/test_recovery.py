@@ -3,6 +3,7 @@
 import pytest
 
 from tests.unit.tcp.builders import Script, established
+from tunproxy.tcp.recovery_state import Recovery
 from tunproxy.tcp.rtt import RTO_MIN
 from tunproxy.wire.tcp import ACK, FIN
 
@@ -15,6 +16,11 @@ def sending(segments: int, *, sack: bool = True, cwnd: int = 1 << 30, tso: bool 
     peer.at(0).queues(bytes(segments * MSS))
     peer.sent()
     return peer
+
+
+def state(peer: Script) -> Recovery:
+    assert peer.conn.recovery is not None
+    return peer.conn.recovery
 
 
 def again(peer: Script) -> list[tuple[int, int]]:
@@ -53,7 +59,7 @@ def test_what_is_no_duplicate_does_not_count(different: dict[str, object]) -> No
     peer = sending(10, sack=False)
     peer.sends(ack=0).sends(ack=0)
     peer.sends(ack=0, **different)  # type: ignore[arg-type]
-    assert peer.conn.dupacks == 2
+    assert state(peer).dupacks == 2
     assert not peer.conn.in_recovery
 
 
@@ -61,7 +67,7 @@ def test_duplicates_with_nothing_under_way_do_not_count() -> None:
     peer = Script(established(sack=False))
     for _ in range(5):
         peer.sends()
-    assert peer.conn.dupacks == 0
+    assert peer.conn.recovery is None
     peer.expects_nothing_more()
 
 
@@ -119,20 +125,20 @@ def test_hole_is_sent_again_as_a_super_packet() -> None:
 def test_holes_wait_for_the_congestion_window() -> None:
     """RFC 6675 §5 (C): cwnd - pipe >= 1 SMSS."""
     peer = sending(20, cwnd=20_000)
-    peer.sends(ack=0, blocks=[(10_000, 13_000)])
-    # 7,000 above the last block and the first segment again: pipe is 8,000, cwnd half of 20,000
+    peer.sends(ack=0, blocks=[(6000, 9000)])
+    # 11,000 above the last block are under way, cwnd is 0.7 of 20,000
     assert again(peer) == [(0, MSS), (1000, MSS), (2000, MSS)]
-    peer.sends(ack=0, blocks=[(10_000, 14_000)])
+    peer.sends(ack=0, blocks=[(6000, 10_000)])
     assert again(peer) == [(3000, MSS)]
 
 
-def test_loss_halves_once_per_window() -> None:
+def test_loss_reduces_once_per_window() -> None:
     """RFC 6675 §5 (4.2): once until RecoveryPoint."""
     peer = sending(20, cwnd=20_000)
     peer.sends(ack=0, blocks=[(1000, 5000)])
-    assert peer.conn.congestion.cwnd == 10_000
+    assert peer.conn.congestion.cwnd == 14_000
     peer.sends(ack=5000, blocks=[(6000, 12_000)])
-    assert peer.conn.congestion.cwnd == 10_000
+    assert peer.conn.congestion.cwnd == 14_000
     assert again(peer)[:2] == [(0, MSS), (5000, MSS)]
     peer.sends(ack=20_000)
     assert not peer.conn.in_recovery
@@ -143,7 +149,8 @@ def test_new_data_flows_during_recovery() -> None:
     peer = sending(10, cwnd=10_000)
     peer.queues(bytes(10 * MSS))
     peer.sends(ack=0, blocks=[(1000, 7000)])
-    assert again(peer) == [(0, MSS), (10_000, MSS)]
+    # 3,000 under way, cwnd is 7,000
+    assert again(peer) == [(0, MSS), (10_000, MSS), (11_000, MSS), (12_000, MSS)]
 
 
 def test_lost_data_goes_before_new_data() -> None:
@@ -183,7 +190,7 @@ def test_hole_near_the_end_waits_for_new_data_to_go_first() -> None:
     peer = sending(10, cwnd=10_000)
     peer.queues(bytes(10 * MSS))
     peer.sends(ack=0, blocks=[(1000, 7000), (8000, 9000)])
-    assert [seq for seq, _ in again(peer)] == [0, 10_000, 11_000]
+    assert [seq for seq, _ in again(peer)] == [0, 10_000, 11_000, 12_000, 13_000]
 
 
 # without SACK (RFC 6582)
@@ -211,10 +218,10 @@ def test_each_further_duplicate_lets_a_new_segment_out() -> None:
     for _ in range(3):
         peer.sends(ack=0)
     assert again(peer) == [(10_000, MSS), (11_000, MSS), (0, MSS)], "the first two by RFC 3042"
-    assert peer.conn.congestion.cwnd == 5_000, "half of 10,000: what RFC 3042 let out does not count"
-    for _ in range(5):
+    assert peer.conn.congestion.cwnd == 7_000, "0.7 of 10,000: what RFC 3042 let out does not count"
+    for _ in range(3):
         peer.sends(ack=0)
-    assert again(peer) == [(12_000, MSS)], "cwnd 5,000, 12,000 under way less eight that arrived"
+    assert again(peer) == [(12_000, MSS)], "cwnd 7,000, 12,000 under way less six that arrived"
     peer.sends(ack=0)
     assert again(peer) == [(13_000, MSS)]
 
@@ -289,8 +296,7 @@ def test_peer_that_may_have_reneged_gets_everything_again_after_a_second_timeout
     assert again(peer) == [(0, MSS)]
     times_out(peer)
     assert again(peer) == [(0, MSS)]
-    assert peer.conn.scoreboard is not None
-    assert peer.conn.scoreboard.is_empty
+    assert state(peer).scoreboard.is_empty
     peer.sends(ack=1000)
     assert again(peer) == [(1000, MSS), (2000, MSS)]
 
@@ -333,13 +339,13 @@ def test_block_that_makes_no_sense_is_ignored(block: tuple[int, int]) -> None:
     for _ in range(5):
         peer.sends(ack=0, blocks=[block])
     assert again(peer) == []
-    assert peer.conn.scoreboard is None or peer.conn.scoreboard.is_empty
+    assert peer.conn.recovery is None or peer.conn.recovery.scoreboard.is_empty
 
 
 def test_blocks_without_permission_are_ignored() -> None:
     peer = sending(10, sack=False)
     peer.sends(ack=0, blocks=[(1000, 10_000)])
-    assert peer.conn.scoreboard is None
+    assert state(peer).scoreboard.is_empty
 
 
 def test_blocks_across_the_wrap() -> None:
@@ -362,7 +368,7 @@ def test_retransmission_that_is_lost_again_is_found_by_what_was_sent_after_it() 
     peer = sending(10, cwnd=10_000)
     peer.queues(bytes(10 * MSS))
     peer.at(10_000).sends(ack=0, blocks=[(1000, 7000)])
-    assert again(peer) == [(0, MSS), (10_000, MSS)]
+    assert again(peer)[:2] == [(0, MSS), (10_000, MSS)]
     peer.at(20_000).sends(ack=0, blocks=[(10_000, 11_000), (1000, 10_000)])
     peer.sent()
     peer.waits()
@@ -371,15 +377,15 @@ def test_retransmission_that_is_lost_again_is_found_by_what_was_sent_after_it() 
     assert peer.conn.timeouts == 0
 
 
-def test_lost_retransmission_halves_the_window_once_more() -> None:
+def test_lost_retransmission_reduces_the_window_once_more() -> None:
     """RFC 5681 §4.3."""
     peer = sending(20, cwnd=20_000)
     peer.queues(bytes(20 * MSS))
     peer.at(10_000).sends(ack=0, blocks=[(1000, 12_000)])
-    assert peer.conn.congestion.cwnd == 10_000
+    assert peer.conn.congestion.cwnd == 14_000
     peer.at(20_000).sends(ack=0, blocks=[(1000, 21_000)])
     peer.waits()
-    assert peer.conn.congestion.cwnd == 5_000
+    assert peer.conn.congestion.cwnd == 9_800
 
 
 def test_gap_below_a_single_segment_is_lost_when_it_is_late() -> None:
@@ -396,7 +402,7 @@ def test_gap_that_is_filled_in_time_is_no_loss() -> None:
     peer.at(10_000).sends(ack=0, blocks=[(1000, 2000)])
     peer.at(11_000).sends(ack=2000)
     assert again(peer) == []
-    assert peer.conn.rack.reordering_seen
+    assert state(peer).rack.reordering_seen
     assert peer.conn.reorder_at < 0
     assert not peer.conn.in_recovery
 
@@ -417,10 +423,10 @@ def test_reduction_for_what_turns_out_to_have_arrived_is_taken_back() -> None:
     peer = sending(20, cwnd=20_000)
     peer.at(10_000).sends(ack=0, blocks=[(1000, 5000)])
     assert again(peer) == [(0, MSS)]
-    assert peer.conn.congestion.cwnd == 10_000
+    assert peer.conn.congestion.cwnd == 14_000
     peer.at(10_100).sends(ack=5000)
     peer.at(20_000).sends(ack=5000, blocks=[(0, 1000)])
-    assert peer.conn.dsacks == 1
+    assert state(peer).dsacks == 1
     assert peer.conn.congestion.cwnd >= 20_000
 
 
@@ -430,18 +436,18 @@ def test_reduction_stays_where_one_of_two_was_needed() -> None:
     peer.at(11_000).sends(ack=0, blocks=[(2000, 8000)])
     assert {seq for seq, _ in again(peer)} == {0, 1000}
     peer.at(20_000).sends(ack=8000, blocks=[(0, 1000)])
-    assert peer.conn.congestion.cwnd == 10_000
+    assert peer.conn.congestion.cwnd == 14_000
 
 
 def test_window_is_reduced_step_by_step() -> None:
-    """RFC 6937 §3: of two segments that arrive, one goes out."""
+    """RFC 6937 §3: of ten segments that arrive, seven go out."""
     peer = sending(20, cwnd=20_000)
     peer.queues(bytes(20 * MSS))
     peer.at(10_000).sends(ack=0, blocks=[(1000, 5000)])
     assert again(peer) == [(0, MSS), (20_000, MSS)]
     peer.sends(ack=0, blocks=[(1000, 7000)])
-    assert again(peer) == [(21_000, MSS)]
+    assert again(peer) == [(21_000, MSS), (22_000, MSS)]
     peer.sends(ack=0, blocks=[(1000, 8000)])
     assert again(peer) == []
     peer.sends(ack=0, blocks=[(1000, 9000)])
-    assert again(peer) == [(22_000, MSS)]
+    assert again(peer) == [(23_000, MSS)]

@@ -77,3 +77,23 @@ def test_sample_ends_the_back_off() -> None:
         rtt.back_off()
     rtt.sample(100_000)
     assert rtt.rto <= before
+
+
+def test_many_samples_of_one_round_trip_weigh_as_one() -> None:
+    """RFC 7323 appendix G: alpha and beta are divided by how many there are."""
+    one, many = RttEstimator(), RttEstimator()
+    for rtt in (one, many):
+        rtt.sample(100_000)
+    one.sample(200_000)
+    for _ in range(50):
+        many.sample(200_000, 50)
+    assert many.srtt == pytest.approx(one.srtt, rel=0.02)
+    assert many.rttvar == pytest.approx(one.rttvar, rel=0.05)
+
+
+def test_samples_that_differ_by_little_are_not_lost_in_division() -> None:
+    rtt = RttEstimator()
+    rtt.sample(100)
+    for _ in range(10_000):
+        rtt.sample(130, 100)
+    assert rtt.srtt == pytest.approx(130, abs=1)

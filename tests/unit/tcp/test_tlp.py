@@ -2,6 +2,7 @@
 
 from tests.unit.tcp.builders import RTT, Script, established
 from tunproxy.tcp.connection import TIMED_OUT
+from tunproxy.tcp.recovery_state import Recovery
 from tunproxy.tcp.rtt import RTO_MIN
 from tunproxy.tcp.state import CLOSED
 from tunproxy.tcp.tlp import ACK_DELAY, MAX_PROBES, PTO_MIN
@@ -15,6 +16,11 @@ def sending(segments: int, *, sack: bool = True, cwnd: int = 1 << 30) -> Script:
     peer.at(0).queues(bytes(segments * MSS))
     peer.sent()
     return peer
+
+
+def state(peer: Script) -> Recovery:
+    assert peer.conn.recovery is not None
+    return peer.conn.recovery
 
 
 def again(peer: Script) -> list[tuple[int, int]]:
@@ -44,8 +50,8 @@ def test_new_data_is_the_better_probe() -> None:
     peer.waits()
     assert again(peer) == [(5000, MSS)]
     peer.at(30_000).sends(ack=6000)
-    assert not peer.conn.tlp_is_again
-    assert peer.conn.tlp_end < 0
+    assert not state(peer).tlp_is_again
+    assert state(peer).tlp_end < 0
 
 
 def test_probe_shows_what_was_lost() -> None:
@@ -84,7 +90,7 @@ def test_probe_that_arrived_twice_reduces_nothing() -> None:
     sent = peer.waits()
     peer.sent()
     peer.at(sent + RTT).sends(ack=10_000, blocks=[(9000, 10_000)])
-    assert peer.conn.tlp_end < 0
+    assert state(peer).tlp_end < 0
     peer.queues(bytes(10 * MSS))
     before = peer.conn.congestion.cwnd
     peer.at(sent + 2 * RTT).sends(ack=20_000)

@@ -5,7 +5,8 @@ import pytest
 from tests.unit.tcp.builders import START, WND, Script, established, fin_wait_2, time_wait
 from tests.unit.tcp.frames import Recorder, Sent
 from tunproxy.tcp.connection import RCV_SHIFT, Connection
-from tunproxy.tcp.transmit import OVERDRAFT, send_probe, take_window, transmit
+from tunproxy.tcp.segments import OVERDRAFT, send_probe, take_window
+from tunproxy.tcp.transmit import transmit
 from tunproxy.wire.tcp import ACK, FIN, PSH
 
 
@@ -270,12 +271,12 @@ def test_nothing_left_to_send_sends_nothing(build: object) -> None:
 
 def test_probe_asks_with_an_old_number_and_changes_nothing() -> None:
     conn, recorder = established(snd_nxt=0), Recorder()
-    before = (conn.snd_una, conn.snd_nxt, conn.rtx_nxt)
+    before = (conn.snd_una, conn.snd_nxt, conn.recovery)
     send_probe(conn, START, recorder)
     peer = Script(conn)
     peer.recorder.frames += recorder.frames
     peer.expects(seq=0xFFFF_FFFF, payload=b"", flags=ACK)
-    assert (conn.snd_una, conn.snd_nxt, conn.rtx_nxt) == before
+    assert (conn.snd_una, conn.snd_nxt, conn.recovery) == before
 
 
 def test_transmit_twice_sends_once() -> None:
@@ -307,3 +308,41 @@ def test_numbers_wrap_within_a_transfer() -> None:
     peer.sends(ack=1500).sends(ack=3500)
     assert peer.conn.buffer.length == 0
     assert peer.deadline is None
+
+
+def test_window_grows_only_as_far_as_it_is_used() -> None:
+    """RFC 9438 §5.8: half of it is enough in slow start (RFC 7661 §4.3)."""
+    little, much = (Script(established(snd_nxt=0, mss=1000, cwnd=10_000)) for _ in range(2))
+    for peer, size in ((little, 4000), (much, 5000)):
+        peer.queues(bytes(size)).sends()
+    assert little.conn.congestion.cwnd == 10_000
+    assert much.conn.congestion.cwnd == 12_000
+
+
+def test_window_limited_by_the_peer_does_not_grow() -> None:
+    """RFC 9438 §4.6: or a loss would find it arbitrarily high."""
+    peer = Script(established(snd_nxt=0, mss=1000, wnd=4000, cwnd=10_000))
+    for _ in range(10):
+        peer.queues(bytes(4000)).sends()
+    assert peer.conn.congestion.cwnd == 10_000
+
+
+def test_idle_connection_starts_with_the_initial_window_again() -> None:
+    """RFC 5681 §4.1."""
+    peer = Script(established(snd_nxt=0, mss=1000, cwnd=0))
+    for number in range(8):
+        peer.at(number * 1000).queues(bytes(peer.conn.congestion.cwnd)).sends()
+    assert peer.conn.congestion.cwnd > 20_000
+    peer.sent()
+    peer.at(5_000_000).queues(bytes(20_000))
+    assert sum(sent.length for sent in peer.sent()) == 10_000
+
+
+def test_idle_connection_to_a_local_device_is_not_throttled() -> None:
+    """The initial window there is without bounds."""
+    peer = Script(established(snd_nxt=0, mss=1000))
+    peer.conn.congestion.cwnd = 30_000
+    peer.queues(bytes(1000)).sends()
+    peer.sent()
+    peer.at(5_000_000).queues(bytes(30_000))
+    assert sum(sent.length for sent in peer.sent()) == 30_000

@@ -13,6 +13,7 @@ from tests.unit.wire.frames import CLIENT, CLIENT6, TARGET, TARGET6, check_sums,
 from tests.unit.wire.mutation import corpus, mutants, repair, with_extensions
 from tunproxy.wire import reasons
 from tunproxy.wire.ip import (
+    ECT_0,
     HOP_LIMIT,
     ICMP,
     MAX_EXTENSIONS,
@@ -20,7 +21,9 @@ from tunproxy.wire.ip import (
     UDP,
     Endpoints,
     IpView,
+    ecn_of,
     parse_ip,
+    put_ect,
     put_ip,
     put_ip_hop,
     transport_sum,
@@ -253,6 +256,46 @@ def test_put_ip_uses_the_usual_hop_limit() -> None:
     put_ip(plain, ends(False), 100)
     put_ip_hop(same, ends(False), 100, HOP_LIMIT)
     assert plain.getvalue() == same.getvalue()
+
+
+@pytest.mark.parametrize("ipv6", [False, True], ids=["ipv4", "ipv6"])
+@given(size=st.integers(0, 65_000), address=st.binary(min_size=16, max_size=16))
+def test_header_that_is_made_ecn_capable_stays_right(ipv6: bool, size: int, address: bytes) -> None:
+    """RFC 3168 §5, RFC 1624 §3; nothing else of the header changes, and nothing in front of it."""
+    source, target = (address, packed(CLIENT6)) if ipv6 else (address[:4], packed(CLIENT))
+    out = BytesWriter()
+    out.write(b"front")
+    put_ip(out, Endpoints(source, target, 80, 5000, TCP), size)
+    before = out.getvalue()
+    put_ect(out, 5, ipv6)
+    header = out.getvalue()
+    assert ecn_of(header, 5, ipv6) == ECT_0
+    assert header[:5] == b"front"
+    if ipv6:
+        assert dpkt.ip6.IP6(header[5:] + bytes(20)).fc == ECT_0
+        assert header[6] == before[6] | 0x20
+        assert header[:6] + header[7:] == before[:6] + before[7:]
+    else:
+        assert header[6] == ECT_0
+        assert frames.summed(header[5:]) == 0xFFFF
+        assert header[:6] + header[7:15] + header[17:] == before[:6] + before[7:15] + before[17:]
+
+
+def test_header_made_ecn_capable_at_every_checksum() -> None:
+    """Each value that the checksum can have before, 0 and 1 too."""
+    for total_len in range(0, 65_500):
+        out = BytesWriter()
+        put_ip(out, ends(False), total_len)
+        put_ect(out, 0, False)
+        assert frames.summed(out.getvalue()) == 0xFFFF
+
+
+@pytest.mark.parametrize("ecn", range(4))
+@pytest.mark.parametrize("dscp", [0, 46, 63])
+def test_ecn_field_is_found_beside_any_dscp(ecn: int, dscp: int) -> None:
+    octet = dscp << 2 | ecn
+    assert ecn_of(bytes((0, 0x45, octet)), 1, False) == ecn
+    assert ecn_of(bytes((0, 0x60 | octet >> 4, octet << 4 & 0xFF | 0x0F)), 1, True) == ecn
 
 
 def test_endpoints_know_both_sides() -> None:

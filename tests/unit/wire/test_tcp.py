@@ -12,9 +12,20 @@ from tests.unit.wire import frames
 from tests.unit.wire.frames import CLIENT, CLIENT6, TARGET, TARGET6, check_sums, completed, packed, parsed
 from tests.unit.wire.mutation import mutants, segment
 from tunproxy.wire import reasons
-from tunproxy.wire.ip import TCP, Endpoints, IpView, parse_ip
-from tunproxy.wire.tcp import ACK, FIN, RST, SYN, Segment, emit_rst_for, emit_tcp, parse_tcp
-from tunproxy.wire.vnet import GSO_NONE, GSO_TCPV4, GSO_TCPV6, NEEDS_CSUM, VNET_LEN
+from tunproxy.wire.ip import ECT_0, TCP, Endpoints, IpView, ecn_of, parse_ip
+from tunproxy.wire.tcp import (
+    ACK,
+    CWR,
+    FIN,
+    RST,
+    SYN,
+    Segment,
+    emit_rst_for,
+    emit_tcp,
+    make_ecn_capable,
+    parse_tcp,
+)
+from tunproxy.wire.vnet import GSO_ECN, GSO_NONE, GSO_TCPV4, GSO_TCPV6, NEEDS_CSUM, VNET_LEN
 
 WORDS = st.integers(0, 2**32 - 1)
 
@@ -148,6 +159,37 @@ def test_frame_that_we_emit_is_right(
     assert struct.unpack("<BBHHHH", frame[:VNET_LEN]) == (
         NEEDS_CSUM, kind, ip_len + 20 + len(options), gso_size, ip_len, 16,
     )  # fmt: skip
+
+
+@both_families
+@pytest.mark.parametrize("has_cwr", [False, True])
+@given(payload=st.binary(min_size=1, max_size=3000), mss=st.integers(0, 1400))
+def test_frame_that_is_made_ecn_capable_is_right(ipv6: bool, has_cwr: bool, payload: bytes, mss: int) -> None:
+    gso_size = mss if mss < len(payload) else 0
+    out = BytesWriter()
+    emit_tcp(out, ends(ipv6), 1, 2, ACK, 3, 0, len(payload), gso_size)
+    before = out.getvalue()
+    make_ecn_capable(out, ends(ipv6), has_cwr, gso_size)
+    frame = out.getvalue() + payload
+    packet = completed(frame)
+    check_sums(packet)
+    tcp = (dpkt.ip6.IP6(packet) if ipv6 else dpkt.ip.IP(packet)).data
+    assert (tcp.flags, tcp.seq, tcp.ack, tcp.win) == (ACK | CWR if has_cwr else ACK, 1, 2, 3)
+    assert ecn_of(frame, VNET_LEN, ipv6) == ECT_0
+    kind = before[1] | GSO_ECN if has_cwr and gso_size else before[1]
+    assert frame[:VNET_LEN] == before[:1] + bytes((kind,)) + before[2:VNET_LEN]
+
+
+@both_families
+@pytest.mark.parametrize("ecn", range(4))
+def test_mark_of_a_router_is_seen(ipv6: bool, ecn: int) -> None:
+    out = BytesWriter()
+    emit_tcp(out, ends(ipv6), 1, 2, ACK, 3, 0, 0, 0)
+    octets = bytearray(out.getvalue())
+    octets[VNET_LEN + 1] = (0xB8 | ecn) << 4 & 0xFF if ipv6 else 0xB8 | ecn
+    seg = Segment()
+    seg.frame = bytes(octets)
+    assert seg.is_marked(ipv6) == (ecn == 3)
 
 
 @pytest.mark.parametrize(

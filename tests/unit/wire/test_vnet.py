@@ -7,8 +7,10 @@ from librt.strings import BytesWriter
 
 from tunproxy.wire.vnet import (
     DATA_VALID,
+    GSO_ECN,
     GSO_NONE,
     GSO_TCPV4,
+    GSO_TCPV6,
     GSO_UDP_L4,
     NEEDS_CSUM,
     PLAIN,
@@ -16,6 +18,7 @@ from tunproxy.wire.vnet import (
     gso_size,
     gso_type,
     is_verified,
+    put_gso_ecn,
     put_vnet,
 )
 
@@ -44,6 +47,16 @@ def test_is_verified_by_the_device_in_two_ways(flags: int, verified: bool) -> No
 
 def test_gso_type_leaves_out_the_ecn_bit() -> None:
     assert gso_type(bytes([1, 0x81]) + bytes(8)) == GSO_TCPV4
+
+
+@pytest.mark.parametrize("kind", [GSO_TCPV4, GSO_TCPV6])
+def test_cwr_is_said_beside_the_kind(kind: int) -> None:
+    out = BytesWriter()
+    put_vnet(out, kind, 40, 1000, 20, 16)
+    put_gso_ecn(out)
+    header = out.getvalue()
+    assert struct.unpack("<BBHHHH", header) == (NEEDS_CSUM, kind | GSO_ECN, 40, 1000, 20, 16)
+    assert gso_type(header) == kind
 
 
 def test_plain_asks_for_nothing() -> None:
