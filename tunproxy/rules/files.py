@@ -1,0 +1,115 @@
+"""Files of rules: one rule a line, comments, blank lines. The one module here that reads files.
+
+`#` begins a comment at the start of a line or after a blank, as in Clash's YAML; so `a#b` is text, and a
+regular expression that looks for a blank and a `#` writes `[ ]#`. Lines end in LF or CRLF, and a byte order
+mark in front is passed over. Every line is read, so that all errors of a file are told at once.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunproxy.errors import ConfigError
+from tunproxy.rules.kinds import FOREIGN_PARAMS, NO_CUSTOM, CustomKinds, kind_of, why_never
+from tunproxy.rules.model import Condition, Position, Rule, RuleError
+from tunproxy.rules.parse import parse_rule
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MAX_LINE = 10_000  # our choice; what is longer is no rule
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that is allowed and hardly meant."""
+
+    position: Position
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.message}"
+
+
+@dataclass(slots=True)
+class RuleFile:
+    """What a file holds; where there are errors, the rules are those of the other lines."""
+
+    name: str
+    lines: list[str] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)
+    errors: list[RuleError] = field(default_factory=list)
+    warnings: list[Notice] = field(default_factory=list)
+
+    def show(self, position: Position) -> str:
+        """Return the line of position with a caret below its column."""
+        line = self.lines[position.line - 1].replace("\t", " ")
+        return f"    {line}\n    {' ' * (position.column - 1)}^"
+
+
+def read_rule_file(path: Path) -> RuleFile:
+    """Return what the file at path holds; raises ConfigError if it cannot be read at all."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    return parse_rules(data, str(path))
+
+
+def parse_rules(data: bytes, name: str = "", custom: CustomKinds = NO_CUSTOM) -> RuleFile:
+    """Return what data holds, whatever it is; name is what positions call the file.
+
+    custom are the types of rules that are not built in.
+    """
+    result = RuleFile(name)
+    if data.startswith(BYTE_ORDER_MARK):
+        data = data[len(BYTE_ORDER_MARK) :]
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        try:
+            line = raw.decode().removesuffix("\r")
+        except UnicodeDecodeError as error:
+            result.lines.append(raw.decode(errors="replace").removesuffix("\r"))
+            column = len(raw[: error.start].decode()) + 1
+            place = Position(name, number, column)
+            result.errors.append(RuleError(place, f"octet 0x{raw[error.start]:02x} is not UTF-8"))
+            continue
+        result.lines.append(line)
+        text = without_comment(line)
+        if text.strip():
+            _take(result, text, number, custom)
+    return result
+
+
+def without_comment(line: str) -> str:
+    """Return line up to its comment."""
+    at = line.find("#")
+    while at > 0 and not line[at - 1].isspace():
+        at = line.find("#", at + 1)
+    return line if at < 0 else line[:at]
+
+
+def _take(result: RuleFile, text: str, number: int, custom: CustomKinds) -> None:
+    """Add the rule of one line to result, or what is wrong with it."""
+    stripped = text.strip()
+    position = Position(result.name, number, len(text) - len(text.lstrip()) + 1)
+    if len(stripped) > MAX_LINE:
+        result.errors.append(RuleError(position, f"line of {len(stripped)} characters (at most {MAX_LINE})"))
+        return
+    try:
+        rule = parse_rule(stripped, position, custom)
+    except RuleError as error:
+        result.errors.append(error)
+        return
+    result.rules.append(rule)
+    result.warnings.extend(Notice(position, message) for message in oddities(rule.condition))
+
+
+def oddities(condition: Condition) -> list[str]:
+    """Return what is allowed and hardly meant in a condition and those within it."""
+    found = []
+    reason = why_never(condition)
+    if reason:
+        found.append(f"{condition.kind},{condition.payload} never matches: {reason}")
+    for param in condition.params:
+        if param in FOREIGN_PARAMS or not kind_of(condition.kind).about_addresses:
+            found.append(f"parameter {param!r} changes nothing about {condition.kind}")
+    for child in condition.children:
+        found.extend(oddities(child))
+    return found
