@@ -1,0 +1,56 @@
+"""Rule lines without a target."""
+
+import pytest
+
+from tunproxy.rules.model import Condition, RuleSetContent
+from tunproxy.rulesets.classical import add_condition
+
+
+@pytest.mark.parametrize(
+    ("item", "wanted"),
+    [
+        ("DOMAIN,A.com", RuleSetContent(exact=["a.com"])),
+        ("domain-suffix , a.com", RuleSetContent(suffix=["a.com"])),
+        ("DOMAIN-KEYWORD,Ad", RuleSetContent(keyword=["ad"])),
+        (r"DOMAIN-REGEX,^a{1,3}\.com$", RuleSetContent(regex=[r"^a{1,3}\.com$"])),
+        ("IP-CIDR,1.2.3.0/24", RuleSetContent(ranges=[(4, 0x1020300, 0x10203FF)])),
+        ("IP-CIDR6,::1/128", RuleSetContent(ranges=[(6, 1, 1)])),
+        (
+            "IP-CIDR,1.2.3.0/24,no-resolve",
+            RuleSetContent(conditions=[Condition("IP-CIDR", "1.2.3.0/24", ("no-resolve",))]),
+        ),
+        ("DST-PORT,80/443", RuleSetContent(conditions=[Condition("DST-PORT", "80/443")])),
+    ],
+)
+def test_line_goes_where_it_is_matched_fastest(item: str, wanted: RuleSetContent) -> None:
+    content = RuleSetContent()
+    assert add_condition(content, item) == ""
+    assert content == wanted
+
+
+def test_logic_keeps_its_children() -> None:
+    content = RuleSetContent()
+    assert add_condition(content, "AND,((DOMAIN-SUFFIX,a.com),(NETWORK,UDP))") == ""
+    assert [child.kind for child in content.conditions[0].children] == ["DOMAIN-SUFFIX", "NETWORK"]
+
+
+@pytest.mark.parametrize(
+    ("item", "why"),
+    [
+        ("DOMIAN,a.com", "did you mean 'DOMAIN'"),
+        ("IP-CIDR,1.2.3.4", "no prefix length"),
+        ("IP-CIDR,1.2.3.4/40", "prefix length"),
+        ("RULE-SET,x", "not allowed"),
+        ("SUB-RULE,(DOMAIN,a.com)", "not allowed"),
+        ("DOMAIN-SUFFIX,+.a.com", "suffix"),
+        ("DOMAIN,a.com.", "dot"),
+        ("DOMAIN-KEYWORD,", "matches nothing"),
+        ("DST-PORT,70000", "above 65535"),
+        ("DOMAIN-REGEX,a(", ""),
+        ("", "no rule type"),
+    ],
+)
+def test_bad_line_is_told_and_not_added(item: str, why: str) -> None:
+    content = RuleSetContent()
+    assert why in add_condition(content, item)
+    assert content == RuleSetContent()
