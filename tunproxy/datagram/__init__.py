@@ -8,12 +8,14 @@ Promises
     it would have got itself. Replies are never invented.
 
 Vocabulary
+    carrier     what a path's datagrams go through: an association, a way through a proxy, or a place to wait
     association one UDP port of a client, and the socket that stands for it
-    path        one target of an association, as the client and as the host know it
+    path        one target of a carrier, as the client and as the host know it
     unit        the size of each datagram in a super-packet
     name        an address as the kernel writes it
     traits      what of the client's IP header goes out again
-    guest       an association or a ping, as the ``room`` sees it: one more that holds a descriptor
+    guest       a carrier or a ping, as the ``room`` sees it: one more that holds descriptors
+    desk        where datagrams are handed to somebody here who answers them
 
 Theory of operation
     ``table.DatagramTable`` finds the ``Path`` of a datagram with one slice and one look-up, and gathers
@@ -22,9 +24,13 @@ Theory of operation
     and those of one sender go to the client as one super-packet (``outlet``). ``error_queue`` and
     ``icmp_sender`` turn errors around. ``reassembly`` makes whole packets before any of this, ``fragments``
     cuts those that the device cannot take. ``echo`` is the same for ping. ``room`` bounds both: nobody has so
-    many sockets that others get none, and who is idle for too long has to go.
+    many sockets that others get none, and who is idle for too long has to go. Where rules look at flows,
+    ``decisions`` asks about each pair of a client's port and a target before there is a path, and
+    ``dispatch`` makes the path that the answer asks for: by a socket of ours, ``proxied`` behind a header
+    that ``sources`` knows again, or ``undecided`` for now, with what comes meanwhile ``kept``. What a
+    ``service`` answers, such as DNS, never has a path. ``watching`` tells who wants to know of each flow.
 
 Reading order
-    ``table``, ``path``, ``association``, ``receiver``, ``outlet``, ``icmp_sender``, ``echo``, ``room``,
-    ``reassembly``
+    ``table``, ``decisions``, ``dispatch``, ``path``, ``carrier``, ``association``, ``proxied``,
+    ``undecided``, ``receiver``, ``outlet``, ``icmp_sender``, ``echo``, ``room``, ``reassembly``, ``service``
 """

@@ -13,24 +13,23 @@ from librt.strings import BytesWriter
 from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
+from tunproxy.datagram.carrier import MAX_PATHS, Carrier, count_datagrams
 from tunproxy.datagram.context import Context
 from tunproxy.datagram.error_queue import take_errors
 from tunproxy.datagram.outlet import MAX_JOINED
 from tunproxy.datagram.path import MAX_SEGMENTS, Path
 from tunproxy.datagram.receiver import SLOTS
-from tunproxy.datagram.room import Guest
 from tunproxy.datagram.sockaddr import address_of, name_of, pack, packed_of, port_of
 from tunproxy.datagram.timeouts import idle_limit
 from tunproxy.datagram.traits import UNSET, apply_traits
+from tunproxy.flow.life import EVICTED
 from tunproxy.flow.ports import ERROR, READABLE
 from tunproxy.flow.targets import is_martian_target, is_multicast
 from tunproxy.wire.bits import put16
 from tunproxy.wire.icmp_error import quote_datagram
 from tunproxy.wire.ip import UDP, Endpoints
-from tunproxy.wire.reasons import MARTIAN_SOURCE, NO_FLOW, REJECTED, UPSTREAM_FULL
+from tunproxy.wire.reasons import MARTIAN_SOURCE, NO_FLOW, OK, REJECTED, TABLE_FULL, UPSTREAM_FULL
 
-_SOL_UDP: Final = 17
-_UDP_SEGMENT: Final = 103  # linux/udp.h
 _EAGAIN: Final = errno.EAGAIN
 _ENOBUFS: Final = errno.ENOBUFS
 _EMSGSIZE: Final = errno.EMSGSIZE  # larger than the path's MTU
@@ -39,16 +38,16 @@ _EIO: Final = errno.EIO  # the way out cannot sum the pieces
 _EOPNOTSUPP: Final = errno.EOPNOTSUPP
 
 # our choices
-_ANY_UNIT: Final[i64] = 65_536
-_MAX_PATHS: Final[i64] = 1024  # targets and peers of one association that are remembered
 _MAX_REPORTS: Final = 64  # errors read in one go
 _LEAST_MTU: Final[i64] = 1280  # what we name where the host names no MTU
 
 
 @final
 @mypyc_attr(native_class=True)
-class Association(Guest):
+class Association(Carrier):
     """Owns sock, a non-blocking UDP socket that is bound by its first send; client is a packed address.
+
+    Its paths are known by the kernel's names for the upstream ends.
 
     is_ipv6 is the socket's family, which differs from the client's where an address is mapped across;
     limit is how long it may be idle, to begin with.
@@ -66,7 +65,6 @@ class Association(Guest):
         now: Micros,
     ) -> None:
         super().__init__(key, client, limit, now)
-        self.paths: Final[dict[bytes, Path]] = {}  # by the kernel's name for the upstream end
         self._context: Final = context
         self._client_port: Final = client_port
         self._sock: Final = sock
@@ -75,13 +73,16 @@ class Association(Guest):
         self._is_ipv6: Final = is_ipv6
         self._is_closed: bool = False
         self._traits: i64 = UNSET
-        self._segment: i64 = 0  # the socket's UDP_SEGMENT
-        self._max_unit: i64 = _ANY_UNIT  # largest datagrams that the kernel cuts for us
         context.associations[key] = self
         context.room.enter(self)
         context.poller.watch(self._fd, self, READABLE)
 
     # from the client
+
+    def is_other(self, name: bytes, target: bytes, port: i64) -> bool:
+        """Tell whether name stands for another target of the client's than this one."""
+        path = self.paths.get(name)
+        return path is not None and (path.ends.source != target or path.ends.source_port != port)
 
     def open_path(self, key: bytes, target: bytes, port: i64, address: tuple[str, int], now: Micros) -> Path:
         """Return a new path to address, which the client knows as target and port."""
@@ -91,7 +92,6 @@ class Association(Guest):
         return path
 
     def flush(self, path: Path, now: Micros) -> None:
-        """Send what path has gathered."""
         parts = path.parts
         count = len(parts)
         total = path.total
@@ -105,63 +105,56 @@ class Association(Guest):
     def send(
         self, path: Path, payload: bytes | memoryview, size: i64, unit: i64, traits: i64, now: Micros
     ) -> None:
-        """Send payload, which has size octets, as datagrams of unit octets, or as one datagram for unit 0."""
-        if self._is_closed:
+        if self._is_closed:  # it gave way to somebody in this very batch, and had forgotten the path before
+            self._context.counters.drop_several(TABLE_FULL, count_datagrams(size, unit))
             return
         if traits != self._traits:
             apply_traits(self._sock, self._is_ipv6, self._traits, traits)
             self._traits = traits
-        if unit > self._max_unit:
+        if unit > self.max_unit:
             self._send_cut(path, payload, size, unit, now)
             return
         if unit > 0:
-            if unit != self._segment and not self._set_segment(unit):
+            if unit != self.segment and not self.set_segment(self._sock, unit):
                 self._send_cut(path, payload, size, unit, now)
                 return
-        elif size > self._segment and self._segment > 0:  # the option would cut it
-            self._set_segment(0)
+        elif size > self.segment and self.segment > 0:  # the option would cut it
+            self.set_segment(self._sock, 0)
         try:
             self._sendto(payload, path.address)
         except OSError as error:
             self._on_failure(path, payload, size, unit, error.errno or 0, now)
-
-    def _set_segment(self, unit: i64) -> bool:
-        """Set the size at which the kernel cuts what we send, 0 for none; return whether it can do that."""
-        try:
-            self._sock.setsockopt(_SOL_UDP, _UDP_SEGMENT, int(unit))
-        except OSError:  # before Linux 4.18
-            self._max_unit = 0
-            return False
-        self._segment = unit
-        return True
 
     def _on_failure(
         self, path: Path, payload: bytes | memoryview, size: i64, unit: i64, error: int, now: Micros
     ) -> None:
         """Send again what was not sent: without the kernel's cutting if that may be why, and one by one."""
         if error == _EAGAIN or error == _ENOBUFS:
-            self._context.counters.drop(UPSTREAM_FULL)
+            self._context.counters.drop_several(UPSTREAM_FULL, count_datagrams(size, unit))
             return
         self._read_errors(now)
         if unit > 0 and error == _EMSGSIZE:
-            self._max_unit = unit - 1
+            self.max_unit = unit - 1
         elif unit > 0 and (error == _EINVAL or error == _EIO or error == _EOPNOTSUPP):
-            self._max_unit = 0
+            self.max_unit = 0
         self._send_cut(path, payload, size, unit, now)
 
     def _send_cut(self, path: Path, payload: bytes | memoryview, size: i64, unit: i64, now: Micros) -> None:
-        """Send payload in pieces of unit octets, with a system call for each."""
-        if self._segment > 0:
-            self._set_segment(0)
+        """Send payload in pieces of unit octets, with a system call for each, up to the first that fails."""
+        if self.segment > 0:
+            self.set_segment(self._sock, 0)
         if unit == 0:
-            self._send_one(path, payload, now)
-            return
+            unit = max(size, 1)
         at: i64 = 0
-        while at < size and self._send_one(path, payload[at : at + unit], now):
+        while at < size or at == 0:
+            reason = self._send_one(path, payload[at : at + unit], now)
+            if reason != OK:
+                self._context.counters.drop_several(reason, count_datagrams(size - at, unit))
+                return
             at += unit
 
-    def _send_one(self, path: Path, payload: bytes | memoryview, now: Micros) -> bool:
-        """Send one datagram; tell the client, and return False, if it cannot be sent.
+    def _send_one(self, path: Path, payload: bytes | memoryview, now: Micros) -> i64:
+        """Send one datagram; if it cannot be sent, tell the client, and return the reason.
 
         A pending error makes a send fail that it is not about, so that the first failure says nothing.
         """
@@ -171,20 +164,18 @@ class Association(Guest):
         for _ in range(2):
             try:
                 self._sendto(payload, path.address)
-                return True
+                return OK
             except OSError as failure:
                 error = failure.errno or 0
             if error == _EAGAIN or error == _ENOBUFS:
-                context.counters.drop(UPSTREAM_FULL)
-                return False
+                return UPSTREAM_FULL
             mtu = self._read_errors(now)
-        context.counters.drop(REJECTED)
         quote = quote_datagram(context.outlet.scratch, path.ends, bytes(payload))
         if error == _EMSGSIZE:
             context.icmp.too_big(path.ends, quote, mtu or _LEAST_MTU, now)
         else:
             context.icmp.refuse(path.ends, quote, error, now)
-        return False
+        return REJECTED
 
     # to the client
 
@@ -212,7 +203,13 @@ class Association(Guest):
             if path is None:
                 index += 1
             else:
+                at = index
                 index = self._deliver(path.ends, index, count)
+                life = path.life
+                if life is not None:
+                    while at < index:
+                        life.down += receiver.length(at)
+                        at += 1
 
     def _deliver(self, ends: Endpoints, index: i64, count: i64) -> i64:
         """Send datagram index to the client with those that may join it; return the first that did not."""
@@ -268,13 +265,18 @@ class Association(Guest):
         key.write(packed)
         put16(key, self._client_port)
         put16(key, port)
+        if self._context.asks_first():
+            key.write(b"?")  # no datagram of the client's finds it: those are decided about, or served
         return self._remember(key.getvalue(), name, address_of(packed, port), packed, port)
 
     def _remember(self, key: bytes, name: bytes, address: tuple[str, int], target: bytes, port: i64) -> Path:
         ends = Endpoints(target, self.client, port, self._client_port, UDP)
         path = Path(key, name, address, ends, self)
-        if len(self.paths) >= _MAX_PATHS:
-            self._context.forget(next(iter(self.paths.values())))
+        known = self.paths.get(name)
+        if known is not None:
+            self._context.forget(known)
+        if len(self.paths) >= MAX_PATHS:
+            self._context.forget(next(iter(self.paths.values())), EVICTED)
         self._context.remember(path)
         return path
 
@@ -287,9 +289,11 @@ class Association(Guest):
         for queued in found:
             dialled = pack(queued.host)
             path = self.paths.get(name_of(dialled, queued.port))
-            if path is not None:
-                quote = quote_datagram(context.outlet.scratch, path.ends, queued.payload)
-                context.icmp.pass_on(path.ends, quote, queued, dialled, now)
+            if path is None:  # forgotten
+                context.counters.drop(NO_FLOW)
+                continue
+            quote = quote_datagram(context.outlet.scratch, path.ends, queued.payload)
+            context.icmp.pass_on(path.ends, quote, queued, dialled, now)
         return mtu
 
     def give_way(self, now: Micros) -> None:
@@ -298,7 +302,6 @@ class Association(Guest):
         self.close()
 
     def close(self) -> None:
-        """Close the socket and forget all paths; what waits to be sent is not."""
         if self._is_closed:
             return
         self._is_closed = True

@@ -17,7 +17,10 @@ from tunproxy.datagram.error_queue import take_errors
 from tunproxy.datagram.room import Guest, Room
 from tunproxy.datagram.sockaddr import pack
 from tunproxy.datagram.traits import UNSET, apply_traits, traits_of
+from tunproxy.datagram.watching import begin, note_end, note_open, note_refused
+from tunproxy.flow.life import EVICTED, IDLE, FlowLife
 from tunproxy.flow.ports import ERROR, READABLE, SocketMaker
+from tunproxy.flow.verdict import DIAL, DROP, FlowInfo, Verdict
 from tunproxy.wire.bits import put16, u16
 from tunproxy.wire.icmp import (
     ECHO_REPLY,
@@ -39,6 +42,7 @@ _IP_TTL: Final = int(socket.IP_TTL)
 _IP_RECVTTL: Final = 12  # linux/in.h: not in every Python's socket module
 _IPV6_HOPLIMIT: Final = int(socket.IPV6_HOPLIMIT)
 _IPV6_RECVHOPLIMIT: Final = int(socket.IPV6_RECVHOPLIMIT)
+_EACCES: Final = errno.EACCES
 _EAGAIN: Final = errno.EAGAIN
 _ENOBUFS: Final = errno.ENOBUFS
 _EMSGSIZE: Final = errno.EMSGSIZE
@@ -60,11 +64,11 @@ _LEAST_MTU: Final[i64] = 1280
 class EchoTable:
     """All sessions, by client and identifier."""
 
-    def __init__(self, context: Context, sockets: SocketMaker) -> None:
+    def __init__(self, context: Context, sockets: SocketMaker, max_sessions: i64 = MAX_SESSIONS) -> None:
         self._context: Final = context
         self._sockets: Final = sockets
         self._sessions: Final[dict[bytes, EchoSession]] = {}
-        self._room: Final = Room(context.poller, MAX_SESSIONS, MAX_SESSIONS, FAIR_SHARE)
+        self._room: Final = Room(context.poller, context.counters, max_sessions, max_sessions, FAIR_SHARE)
         self._forbidden_until: Micros = -1
 
     def __len__(self) -> int:
@@ -75,7 +79,23 @@ class EchoTable:
         context = self._context
         size = view.address_len
         target = frame[view.dst_off : view.dst_off + size]
-        address = context.targets.resolve(target, 0)
+        client = frame[view.src_off : view.src_off + size]
+        at = view.payload_off
+        key = client + frame[at + 4 : at + 6]
+        verdict = context.decisions.about_echo(key, client, target, now)
+        info = context.decisions.asked
+        if verdict is not None and verdict.kind != DIAL:
+            if info is not None and context.watcher is not None:  # else it was told before
+                note_refused(context, info, verdict, 0, now)
+            context.counters.drop(REJECTED)
+            if verdict.kind != DROP:
+                self._refuse(frame, view, client, target, now)
+            return
+        address: tuple[str, int] | None
+        if verdict is not None and verdict.address:
+            address = (verdict.address, 0)
+        else:
+            address = context.targets.resolve(target, 0)
         if address is None:
             context.counters.drop(MARTIAN_TARGET)
             return
@@ -83,9 +103,6 @@ class EchoTable:
         if is_ipv6 != view.is_ipv6:  # the two families have no echo in common
             context.counters.drop(NO_FLOW)
             return
-        client = frame[view.src_off : view.src_off + size]
-        at = view.payload_off
-        key = client + frame[at + 4 : at + 6]
         session = self._sessions.get(key)
         if session is None:
             sock = self._socket(client, is_ipv6, now)
@@ -94,6 +111,8 @@ class EchoTable:
             session = EchoSession(
                 context, self._sessions, self._room, key, client, u16(frame, at + 4), sock, now
             )
+        if context.watcher is not None:
+            session.watch(target, address[0], info, verdict, now)
         session.request(
             target,
             address,
@@ -102,6 +121,20 @@ class EchoTable:
             traits_of(view, context.outlet.mtu, False),
             now,
         )
+
+    def _refuse(self, frame: bytes, view: IpView, client: bytes, target: bytes, now: Micros) -> None:
+        """Tell the client that it may not."""
+        context = self._context
+        at = view.payload_off
+        ends = Endpoints(target, client, 0, 0, ICMPV6 if view.is_ipv6 else ICMP)
+        quote = quote_echo(
+            context.outlet.scratch, ends, u16(frame, at + 4), u16(frame, at + 6), frame[at + 8 : view.end]
+        )
+        context.icmp.refuse(ends, quote, _EACCES, now)
+
+    def lives(self) -> list[FlowLife]:
+        """Return the pings that somebody watches and that are not over."""
+        return [life for session in self._sessions.values() for life in session.lives.values()]
 
     def close(self) -> None:
         """Close every socket."""
@@ -158,6 +191,7 @@ class EchoSession(Guest):
         self._sock: Final = sock
         self._is_ipv6: Final = len(client) == 16
         self._targets: Final[dict[bytes, Endpoints]] = {}  # by packed upstream address
+        self.lives: Final[dict[bytes, FlowLife]] = {}  # where somebody watches, by packed upstream address
         self._traits: i64 = UNSET
         self._is_closed: bool = False
         sessions[key] = self
@@ -169,6 +203,8 @@ class EchoSession(Guest):
     ) -> None:
         """Ask address, which the client knows as target; tell the client if that cannot be sent."""
         self.used_at = now
+        if len(self.lives) > 0:
+            self._count(pack(address[0]), True, len(payload))
         context = self._context
         ends = self._remember(pack(address[0]), target)
         if traits != self._traits:
@@ -200,6 +236,36 @@ class EchoSession(Guest):
         else:
             context.icmp.refuse(ends, quote, error, now)
 
+    def watch(
+        self, target: bytes, host: str, info: FlowInfo | None, verdict: Verdict | None, now: Micros
+    ) -> None:
+        """Give the pings of a target a life, if they have none; info is what was decided about."""
+        dialled = pack(host)
+        life = self.lives.get(dialled)
+        if life is not None and life.info.target == target:
+            return
+        if life is None and len(self.lives) >= _MAX_TARGETS:
+            dialled = next(iter(self.lives))
+            life = self.lives[dialled]
+        if life is not None:
+            del self.lives[dialled]
+            note_end(self._context, life, EVICTED)
+            dialled = pack(host)
+        if info is None:
+            info = FlowInfo("icmp", self.client, 0, target, 0)
+        life = begin(self._context, info, verdict, now)
+        if life is not None:
+            self.lives[dialled] = life
+            note_open(self._context, life, now)
+
+    def _count(self, dialled: bytes, is_up: bool, size: i64) -> None:
+        life = self.lives.get(dialled)
+        if life is not None:
+            if is_up:
+                life.up += size
+            else:
+                life.down += size
+
     def _remember(self, dialled: bytes, target: bytes) -> Endpoints:
         ends = self._targets.get(dialled)
         if ends is not None and ends.source == target:
@@ -229,6 +295,8 @@ class EchoSession(Guest):
             self._context.counters.drop(NO_FLOW)
             return
         self.used_at = now
+        if len(self.lives) > 0:
+            self._count(replier, False, len(message) - HEADER_LEN)
         outlet = self._context.outlet
         rest = (self._identifier << 16) | u16(message, 6)
         outlet.send_whole(
@@ -243,11 +311,13 @@ class EchoSession(Guest):
             dialled = pack(queued.host)
             ends = self._targets.get(dialled)
             payload = queued.payload
-            if ends is not None and len(payload) >= HEADER_LEN:
-                quote = quote_echo(
-                    context.outlet.scratch, ends, self._identifier, u16(payload, 6), payload[HEADER_LEN:]
-                )
-                context.icmp.pass_on(ends, quote, queued, dialled, now)
+            if ends is None or len(payload) < HEADER_LEN:  # a target that is forgotten
+                context.counters.drop(NO_FLOW)
+                continue
+            quote = quote_echo(
+                context.outlet.scratch, ends, self._identifier, u16(payload, 6), payload[HEADER_LEN:]
+            )
+            context.icmp.pass_on(ends, quote, queued, dialled, now)
         return mtu
 
     def give_way(self, now: Micros) -> None:
@@ -259,6 +329,9 @@ class EchoSession(Guest):
             self._is_closed = True
             self._context.poller.forget(self._sock.fileno())
             self._sock.close()
+            for life in self.lives.values():
+                note_end(self._context, life, IDLE)
+            self.lives.clear()
             self._room.leave(self)
             del self._sessions[self.key]
 

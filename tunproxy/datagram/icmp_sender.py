@@ -20,7 +20,7 @@ from tunproxy.wire.icmp import (
 )
 from tunproxy.wire.icmp_error import SILENT, emit_error, unreachable_code, unreachable_type
 from tunproxy.wire.ip import Endpoints
-from tunproxy.wire.reasons import ICMP_LIMIT
+from tunproxy.wire.reasons import ICMP_LIMIT, UNHANDLED_ICMP
 from tunproxy.wire.sink import FrameSink
 
 # our choices; RFC 4443 §2.4 f and RFC 1812 §4.3.2.8 want a limit, and leave its size to us
@@ -70,6 +70,7 @@ class IcmpSender:
         rest: i64 = 0
         if ends.is_ipv6:
             if not V6_UNREACHABLE <= kind <= V6_PARAMETER_PROBLEM:
+                self._counters.drop(UNHANDLED_ICMP)
                 return
             if kind == V6_TOO_BIG or kind == V6_PARAMETER_PROBLEM:
                 rest = queued.info
@@ -77,6 +78,7 @@ class IcmpSender:
             if queued.code == CODE_FRAGMENTATION_NEEDED:
                 rest = queued.info & 0xFFFF
         elif kind != TIME_EXCEEDED and kind != PARAMETER_PROBLEM:
+            self._counters.drop(UNHANDLED_ICMP)
             return
         reporter = queued.reporter
         if reporter == dialled or len(reporter) != len(ends.source) or is_martian_target(reporter):

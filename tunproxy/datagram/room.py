@@ -16,6 +16,7 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
+from tunproxy.flow.counters import Counters
 from tunproxy.flow.ports import Descriptor, Poller, Timed
 
 # our choice: how late a guest may be sent away, so that many dates do not mean many walks
@@ -31,6 +32,7 @@ class Guest(Descriptor):
         self.client: Final = client  # a packed address
         self.idle_limit: Micros = idle_limit
         self.used_at: Micros = now
+        self.weight: i64 = 1  # descriptors that it holds
         self.ranked_at: Micros = now  # the room's own: used_at when it was put in order
 
     def give_way(self, now: Micros) -> None:
@@ -41,31 +43,33 @@ class Guest(Descriptor):
 @final
 @mypyc_attr(native_class=True)
 class Room(Timed):
-    """Holds at most `most` guests, `most_each` of one source; share is what no source is asked to give up.
+    """Holds guests that weigh `most` at most, `most_each` of one source; share is what all may keep.
 
     A newcomer's owner calls make_room, then enter; a guest that ends calls leave.
     """
 
-    def __init__(self, poller: Poller, most: i64, most_each: i64, share: i64) -> None:
+    def __init__(self, poller: Poller, counters: Counters, most: i64, most_each: i64, share: i64) -> None:
         super().__init__()
         self._poller: Final = poller
+        self._counters: Final = counters
         self._most: Final = most
         self._most_each: Final = most_each
         self._share: Final = share
         self._order: Final[dict[bytes, Guest]] = {}
         self._sources: Final[dict[bytes, dict[bytes, Guest]]] = {}
         self._greedy: Final[dict[bytes, dict[bytes, Guest]]] = {}  # sources with more than their share
+        self._weight: i64 = 0
         self._look_at: Micros = -1
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def make_room(self, client: bytes, now: Micros) -> None:
-        """Send somebody away if there is no room for one more guest of this client."""
+    def make_room(self, client: bytes, now: Micros, weight: i64 = 1) -> None:
+        """Send somebody away if there is no room for one more guest of this client and weight."""
         own = self._sources.get(client)
         if own is not None and len(own) >= self._most_each:
-            self._idlest(own).give_way(now)
-        elif len(self._order) >= self._most:
+            self._evict(own, now)
+        while self._weight + weight > self._most and len(self._order) > 0:
             self.send_away(client, now)
 
     def send_away(self, client: bytes, now: Micros) -> None:
@@ -78,10 +82,18 @@ class Room(Timed):
         if found is None:
             found = self._order
         if len(found) > 0:
-            self._idlest(found).give_way(now)
+            self._evict(found, now)
+
+    def _evict(self, guests: dict[bytes, Guest], now: Micros) -> None:
+        self._counters.associations_evicted += 1
+        self._idlest(guests).give_way(now)
 
     def enter(self, guest: Guest) -> None:
-        """Take in a guest whose key nobody else has; its idle_limit may grow later, and not shrink."""
+        """Take in a guest whose key nobody else has; its idle_limit may grow later, and not shrink.
+
+        Its weight stays as it is.
+        """
+        self._weight += guest.weight
         self._order[guest.key] = guest
         own = self._sources.get(guest.client)
         if own is None:
@@ -94,6 +106,7 @@ class Room(Timed):
 
     def leave(self, guest: Guest) -> None:
         """Forget a guest that is in."""
+        self._weight -= guest.weight
         del self._order[guest.key]
         own = self._sources[guest.client]
         del own[guest.key]

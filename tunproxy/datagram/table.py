@@ -11,32 +11,35 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
-from tunproxy.datagram.association import Association
 from tunproxy.datagram.context import Context
-from tunproxy.datagram.echo import EchoTable
+from tunproxy.datagram.decisions import Decisions
+from tunproxy.datagram.dispatch import Dispatch
+from tunproxy.datagram.echo import MAX_SESSIONS, EchoTable
 from tunproxy.datagram.path import Path
-from tunproxy.datagram.timeouts import idle_limit
+from tunproxy.datagram.service import Desk
 from tunproxy.datagram.traits import traits_of
+from tunproxy.datagram.watching import note_path, note_refused
 from tunproxy.flow.counters import Counters
-from tunproxy.flow.ports import FrameSink, Poller, SocketMaker
+from tunproxy.flow.life import ENDED, FlowLife
+from tunproxy.flow.ports import DatagramService, Decider, FlowWatcher, FrameSink, Opener, Poller, SocketMaker
 from tunproxy.flow.targets import Targets, is_martian_target, is_multicast
+from tunproxy.flow.verdict import FlowInfo
 from tunproxy.wire.bits import u16
 from tunproxy.wire.icmp import is_echo_request, parse_icmp
-from tunproxy.wire.ip import ICMPV6, IpView
+from tunproxy.wire.ip import ICMPV6, UDP, Endpoints, IpView
 from tunproxy.wire.reasons import (
     BAD_LENGTH,
     LAND,
     MARTIAN_SOURCE,
-    MARTIAN_TARGET,
     MULTICAST,
     OK,
-    TABLE_FULL,
     UNHANDLED_ICMP,
     UNKNOWN_PROTOCOL,
 )
 from tunproxy.wire.udp import HEADER_LEN, parse_udp
 from tunproxy.wire.vnet import GSO_NONE, GSO_UDP_L4, gso_size, gso_type, is_verified
 
+_ECONNREFUSED: Final = errno.ECONNREFUSED
 _EMFILE: Final = errno.EMFILE
 _ENFILE: Final = errno.ENFILE
 _INET: Final = int(socket.AF_INET)
@@ -52,7 +55,9 @@ class DatagramTable:
     """All UDP associations and echo sessions of one stack.
 
     udp_timeout is the longest an idle association stays; mtu is the device's, and has_uso4 and has_uso6 say
-    whether it takes several datagrams in one frame.
+    whether it takes several datagrams in one frame. max_associations and max_sessions (of echo) bound the
+    descriptors that we hold. Without a decider everything goes to its own target. A service answers
+    the datagrams to its port, which nobody decides about. Without an opener nothing goes through a proxy.
     """
 
     def __init__(
@@ -67,22 +72,57 @@ class DatagramTable:
         has_uso4: bool = False,
         has_uso6: bool = False,
         max_associations: i64 = MAX_ASSOCIATIONS,
+        max_sessions: i64 = MAX_SESSIONS,
+        decider: Decider | None = None,
+        service: DatagramService | None = None,
+        opener: Opener | None = None,
+        watcher: FlowWatcher | None = None,
     ) -> None:
+        decisions = Decisions(decider, opener is not None)
         context = Context(
-            sink, poller, targets, counters, udp_timeout, mtu, has_uso4, has_uso6, max_associations
+            sink,
+            poller,
+            targets,
+            counters,
+            udp_timeout,
+            mtu,
+            has_uso4,
+            has_uso6,
+            max_associations,
+            decisions,
+            has_service=service is not None,
+            watcher=watcher,
         )
+        self._desk: Final = Desk(context.outlet, service) if service is not None else None
         self._context: Final = context
         self._paths: Final = context.paths
         self._associations: Final = context.associations
-        self._sockets: Final = sockets
-        self._targets: Final = targets
+        self._dispatch: Final = Dispatch(context, sockets, opener)
         self._counters: Final = counters
         self._mtu: Final = mtu
-        self._echo: Final = EchoTable(context, sockets)
+        self._echo: Final = EchoTable(context, sockets, max_sessions)
         self._gathered: list[Path] = []  # paths that may have datagrams to send
 
     def __len__(self) -> int:
         return len(self._associations)
+
+    def on_new_policy(self) -> None:
+        """Take note that the decider says something else from now on; paths that there are stay."""
+        self._context.decisions.on_new_policy()
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many associations, ways through proxies, paths and echo sessions there are now."""
+        return {
+            "associations": len(self._associations),
+            "ways": len(self._context.ways),
+            "paths": len(self._paths),
+            "echo_sessions": len(self._echo),
+        }
+
+    def lives(self) -> list[FlowLife]:
+        """Return the flows that somebody watches and that are not over."""
+        found = [path.life for path in self._paths.values() if path.life is not None]
+        return found + self._echo.lives()
 
     def on_udp(self, frame: bytes, view: IpView, now: Micros) -> None:
         """Process a UDP datagram, or several in one super-packet. They leave at end_batch or before."""
@@ -102,14 +142,16 @@ class DatagramTable:
             path = self._open(frame, view, key, now)
             if path is None:
                 return
-        association = path.association
-        association.used_at = now
+        carrier = path.carrier
+        carrier.used_at = now
         at += HEADER_LEN
         size = view.end - at
+        if path.life is not None:
+            path.life.up += size
         unit = gso_size(frame) if kind == GSO_UDP_L4 else 0
         if 0 < unit < size:
-            association.flush(path, now)
-            association.send(
+            carrier.flush(path, now)
+            carrier.send(
                 path, memoryview(frame)[at : view.end], size, unit, traits_of(view, self._mtu, True), now
             )
             return
@@ -118,7 +160,7 @@ class DatagramTable:
             path.is_listed = True
             self._gathered.append(path)
         elif not path.takes(size, traits):
-            association.flush(path, now)
+            carrier.flush(path, now)
         path.add(frame[at : view.end], size, traits)
 
     def on_icmp(self, frame: bytes, view: IpView, now: Micros) -> None:
@@ -147,16 +189,28 @@ class DatagramTable:
             self._gathered = []
             for path in gathered:
                 path.is_listed = False
-                path.association.flush(path, now)
+                path.carrier.flush(path, now)
 
     def close(self) -> None:
-        """Close every socket; datagrams that were not sent are lost."""
-        for association in list(self._associations.values()):
+        """Close every socket; what was not sent is lost, and so is what a service answers later."""
+        if self._desk is not None:
+            self._desk.is_closed = True
+        context = self._context
+        for path in list(context.paths.values()):
+            context.forget(path, ENDED)
+        for association in list(context.associations.values()):
             association.close()
+        for undecided in list(context.undecided.values()):
+            undecided.close()
+        for way in list(context.ways.values()):
+            way.close()
         self._echo.close()
 
     def _open(self, frame: bytes, view: IpView, key: bytes, now: Micros) -> Path | None:
-        """Make the path of a client's first datagram to a target, and the association if there is none."""
+        """Make the path of a client's first datagram to a target, and its carrier if there is none.
+
+        What a service answers gets no path, so that each of its datagrams comes here.
+        """
         size = view.address_len
         client = frame[view.src_off : view.src_off + size]
         target = frame[view.dst_off : view.dst_off + size]
@@ -165,15 +219,36 @@ class DatagramTable:
         if reason != OK:
             self._counters.drop(reason)
             return None
-        address = self._targets.resolve(target, port)
-        if address is None:
-            self._counters.drop(MARTIAN_TARGET)
+        desk = self._desk
+        if desk is not None and desk.takes(target, port):
+            desk.hand_over(
+                frame, view, client, target, port, gso_size(frame) if gso_type(frame) == GSO_UDP_L4 else 0
+            )
             return None
-        association = self._association(frame, view, client, ":" in address[0], now)
-        if association is None:
-            self._counters.drop(TABLE_FULL)
-            return None
-        return association.open_path(key, target, port, address, now)
+        decisions = self._context.decisions
+        info = FlowInfo("udp", client, u16(frame, view.payload_off), target, port)
+        verdict = decisions.about_path(key, info, now)
+        dispatch = self._dispatch
+        path = dispatch.path_for(key, info, verdict, False, now)
+        if self._context.watcher is not None:
+            if path is not None:
+                note_path(self._context, path, info, verdict, now)
+            elif decisions.asked is info:  # else it was refused before
+                note_refused(self._context, info, verdict, dispatch.error, now)
+        if path is None:
+            self._counters.drop(dispatch.reason)
+            if dispatch.error != 0:
+                self._refuse(frame, view, info, dispatch.error, now)
+        return path
+
+    def _refuse(self, frame: bytes, view: IpView, info: FlowInfo, error: int, now: Micros) -> None:
+        """Tell the client that its datagram did not get there."""
+        at = view.payload_off + HEADER_LEN
+        end = view.end
+        if gso_type(frame) == GSO_UDP_L4:
+            end = min(end, at + gso_size(frame))
+        ends = Endpoints(info.target, info.client, info.target_port, info.client_port, UDP)
+        self._context.refuse(ends, frame[at:end], error, now)
 
     def _check_ends(self, client: bytes, target: bytes) -> i64:
         if is_multicast(target):
@@ -181,27 +256,3 @@ class DatagramTable:
         if is_multicast(client) or is_martian_target(client):
             return MARTIAN_SOURCE
         return LAND if client == target else OK
-
-    def _association(
-        self, frame: bytes, view: IpView, client: bytes, is_ipv6: bool, now: Micros
-    ) -> Association | None:
-        """Return the client's association for targets of this family, a new one if need be."""
-        at = view.payload_off
-        key = client + frame[at : at + 2] + (b"6" if is_ipv6 else b"4")
-        association = self._associations.get(key)
-        if association is not None:
-            return association
-        room = self._context.room
-        room.make_room(client, now)
-        for _ in range(2):
-            try:
-                sock = self._sockets.udp(_INET6 if is_ipv6 else _INET)
-            except OSError as error:
-                if error.errno != _EMFILE and error.errno != _ENFILE:
-                    return None
-                # out of descriptors, which somebody can spare
-                room.send_away(client, now)
-                continue
-            limit = idle_limit(u16(frame, at + 2), self._context.udp_timeout)
-            return Association(self._context, key, client, u16(frame, at), sock, is_ipv6, limit, now)
-        return None

@@ -14,5 +14,6 @@ Theory of operation
     ``base.Device`` is the whole contract. ``tun`` opens /dev/net/tun by itself, because the device must
     vanish with the process that holds it: nothing then has to be cleaned up after a crash.
     ``memory`` is two queues for tests. ``pcap`` (trace it) and ``faults`` (break it) wrap any device and
-    are devices themselves, so they stack. ``offload`` is the packet path's fast way to a TUN.
+    are devices themselves, so they stack. A TUN's frames are read and written by the packet path itself,
+    which has a faster way (``loop.device_reader``, ``loop.dataplane``).
 """

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tunproxy.device.base import Device
 from tunproxy.errors import ConfigError, SystemChangeError
 from tunproxy.wire.vnet import VNET_LEN
 
@@ -36,9 +35,6 @@ TUN_F_TSO_ECN: Final = 0x08
 TUN_F_USO4: Final = 0x20
 TUN_F_USO6: Final = 0x40
 IFNAMSIZ: Final = 16  # linux/if.h, with the terminating zero
-
-# our choices
-MAX_FRAME: Final = VNET_LEN + 65_536  # an IPv6 super-packet may reach 40 octets above an IPv4 one's 65,535
 
 
 @dataclass(frozen=True)
@@ -77,31 +73,16 @@ class Offload:
         )
 
 
-class TunDevice(Device):
-    """An open TUN device; it exists for as long as somebody holds fd open."""
+class TunDevice:
+    """An open TUN device; it exists for as long as somebody holds fd open.
+
+    Frames are read and written by the packet path, with ``loop.device_reader`` and ``loop.dataplane``.
+    """
 
     def __init__(self, fd: int, name: str, offload: Offload) -> None:
-        super().__init__(fd)
+        self.fd = fd
         self.name = name
         self.offload = offload
-
-    def read(self) -> bytes | None:
-        try:
-            return os.read(self.fd, MAX_FRAME)
-        except BlockingIOError:
-            return None
-
-    def write(self, frame: bytes) -> None:
-        try:
-            os.write(self.fd, frame)
-        except OSError as error:
-            _lose_or_raise(error)
-
-    def write_parts(self, header: bytes, parts: list[bytes | memoryview]) -> None:
-        try:
-            os.writev(self.fd, [header, *parts])
-        except OSError as error:
-            _lose_or_raise(error)
 
     def close(self) -> None:
         """Give up our hold on the device. May be called again."""
@@ -173,16 +154,6 @@ def _accepts(fd: int, flags: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _lose_or_raise(error: OSError) -> None:
-    """Take a refused frame as lost, unless the descriptor is closed or somebody deleted the device.
-
-    EAGAIN: the queue is full. EIO: the device is down. EINVAL and EMSGSIZE: the kernel does not like the
-    frame. ENOBUFS and ENOMEM: no memory for it. All of these are what a wire does to a packet.
-    """
-    if error.errno in (errno.EBADF, errno.EBADFD):
-        raise error
 
 
 def _why_not_opened(error: OSError) -> str:

@@ -15,12 +15,15 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
-from tunproxy.flow.tcp_flow import FlowContext
+from tunproxy.flow.budget import FULL
+from tunproxy.flow.context import FlowContext
+from tunproxy.flow.ending import evict
 
 # what a SYN gets
 DIALLED: Final[i64] = 0
 COOKIE: Final[i64] = 1
 NOTHING: Final[i64] = 2
+NO_MEMORY: Final[i64] = 3  # nothing either
 
 # our choices
 MAX_EMBRYOS: Final[i64] = 1024  # a browser's start is 300 connects at once, a download manager's batch 500
@@ -40,6 +43,8 @@ class Admission:
     def of_syn(self, now: Micros) -> i64:
         """Say what a SYN gets: DIALLED where there is room now; NOTHING where established flows take all."""
         context = self._context
+        if context.budget.level == FULL:
+            return NO_MEMORY
         while context.live >= self._max_flows or i64(len(context.embryos)) >= self.max_embryos:
             if len(context.embryos) == 0:
                 return NOTHING
@@ -69,6 +74,6 @@ class Admission:
         for flow in self._context.embryos.values():
             if flow.began_at > born:
                 return False
-            flow.evict()
+            evict(flow)
             return True
         return False

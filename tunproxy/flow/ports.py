@@ -10,6 +10,11 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
+from tunproxy.flow.codec import Codec
+from tunproxy.flow.conversation import Conversation
+from tunproxy.flow.framing import Framing
+from tunproxy.flow.life import FlowLife
+from tunproxy.flow.tap import Tap
 from tunproxy.flow.verdict import FlowInfo, Verdict
 from tunproxy.wire.sink import FrameSink as FrameSink
 
@@ -36,8 +41,10 @@ class Timed(Descriptor):
     """Something with a deadline, for the timer wheel; most have a descriptor as well."""
 
     def __init__(self) -> None:
-        self.scheduled_at: Micros = -1  # the wheel's own: when it will look at us next, -1 for not at all
-        self.parked_at: Micros = -1  # the wheel's own: a later entry that is still in it
+        self.scheduled_at: Micros = -1  # the wheel's own: what was asked for last, -1 for nothing
+        self.entry_at: i64 = -1  # the wheel's own: the tick at which it looks at us for that
+        self.parked_at: i64 = -1  # the wheel's own: the ticks of two later entries that are still in it
+        self.far_at: i64 = -1
 
     def on_deadline(self, now: Micros) -> None:
         """Do what is due. The wheel calls it once, at or shortly after the time that was asked for."""
@@ -90,6 +97,39 @@ class SocketMaker:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
+class DatagramReply:
+    """The way back of one datagram: from the target that it was for to the client that sent it."""
+
+    def send(self, payload: bytes) -> None:
+        """Send payload to the client, at once or later; nothing happens once the packet path is closed."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class DatagramService:
+    """Answers datagrams to one port by itself, whatever their target. They have no path and no socket."""
+
+    def __init__(self, port: i64) -> None:
+        self.port: Final = port
+
+    def takes(self, target: bytes, target_port: i64) -> bool:
+        """Tell whether datagrams to this target, whose port is ours, are answered here. Must not raise."""
+        return True
+
+    def on_datagram(
+        self,
+        client: bytes,
+        client_port: i64,
+        target: bytes,
+        target_port: i64,
+        payload: bytes,
+        reply: DatagramReply,
+    ) -> None:
+        """Answer a datagram through reply, at once or later, or not at all. Must not block or raise."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Decider:
     """Says where a new flow goes."""
 
@@ -97,17 +137,89 @@ class Decider:
         """Return the verdict for a flow that has just begun. Must not block or raise."""
         raise NotImplementedError
 
+    def constant(self) -> Verdict | None:
+        """Return the verdict that every flow gets, so that nobody need ask; None where it depends.
+
+        Whoever has asked is told when that changes (``on_new_policy`` of the tables).
+        """
+        return None
+
+    def decide_sniffed(self, info: FlowInfo, data: bytes) -> Verdict | None:
+        """Return the verdict for a flow of which decide said SNIFF; never SNIFF again.
+
+        Must not block or raise.
+        data is, of a stream, all that the client has said so far, of datagrams the next one. b"" says that
+        nothing more will be waited for. None: more is needed.
+        """
+        return self.decide(info)
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class FlowWatcher:
+    """Is told of flows. It numbers them, all of one run, from 1."""
+
+    def __init__(self) -> None:
+        self.begun: i64 = 0
+
+    def number(self) -> i64:
+        """Return the number of a flow that begins."""
+        self.begun += 1
+        return self.begun
+
+    def opened(self, life: FlowLife) -> None:
+        """Take note that a flow's way is open. Must not block or raise."""
+        raise NotImplementedError
+
+    def closed(self, life: FlowLife) -> None:
+        """Take note that a flow is over, or never opened; life changes no more. Must not block or raise."""
+        raise NotImplementedError
+
+    def tap(self, info: FlowInfo) -> Tap | None:
+        """Return what looks at the octets of a flow that has just opened. Must not block or raise."""
+        return None
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class OpenRequest:
     """A flow that waits for somebody to open its upstream; exactly one of the two is called, once."""
 
-    def opened(self, sock: socket.socket) -> None:
-        """Hand over a connected, non-blocking socket, which the flow owns from now on."""
+    def opened(self, sock: socket.socket, rest: bytes = b"", codec: Codec | None = None) -> None:
+        """Hand over a connected, non-blocking socket, which the flow owns from now on.
+
+        rest are octets of the target, in the clear, that have been read from it; where there is a codec,
+        everything else on the socket goes through it.
+        """
         raise NotImplementedError
 
     def failed(self, error: int) -> None:
         """Say that it cannot be opened, with the errno that tells the client why."""
+        raise NotImplementedError
+
+    def tried(self, where: str, took: Micros, failure: str) -> None:
+        """Tell of an attempt, before either: where or by whom, and "" or what went wrong. For people."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class DatagramRequest:
+    """Datagrams that wait for a way. Of decided, opened and failed one is called, once.
+
+    After opened, ended may be called, once.
+    """
+
+    def decided(self, verdict: Verdict) -> None:
+        """Say where to go, of a flow about which that was still to be decided (``Opener.is_undecided``)."""
+        raise NotImplementedError
+
+    def opened(self, sock: socket.socket, framing: Framing) -> None:
+        """Hand over an open way: a connected, non-blocking UDP socket, which stays the opener's."""
+        raise NotImplementedError
+
+    def failed(self, error: int) -> None:
+        """Say that there is no way, with the errno that tells the client why."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """Say that the way is over; its socket is closed right after."""
         raise NotImplementedError
 
 
@@ -121,4 +233,35 @@ class Opener:
 
     def cancel(self, request: OpenRequest) -> None:
         """Forget request: its client has gone. Neither method of it is called after this."""
+        raise NotImplementedError
+
+    def is_undecided(self, verdict: Verdict) -> bool:
+        """Tell whether what this verdict's opener finds out is another verdict, for datagrams."""
+        return False
+
+    def open_datagrams(self, info: FlowInfo, verdict: Verdict, request: DatagramRequest) -> None:
+        """Begin to open a way for the datagrams of a client's port to all targets of one family.
+
+        info is the flow that began it. Answer through request, later or at once. Must not block or raise.
+        """
+        raise NotImplementedError
+
+    def close_datagrams(self, request: DatagramRequest) -> None:
+        """Close request's way, or stop opening it: no method of request is called after this."""
+        raise NotImplementedError
+
+    def converse(self, info: FlowInfo, verdict: Verdict) -> Conversation:
+        """Return the conversation that a verdict of kind CONVERSE asks for; raises whatever went wrong."""
+        raise NotImplementedError
+
+    def explain(self, info: FlowInfo, verdict: Verdict, error: BaseException) -> int:
+        """Tell people why a flow could not be opened; return the errno that tells the client."""
+        raise NotImplementedError
+
+    def unreached(self, info: FlowInfo, verdict: Verdict, error: int) -> int:
+        """Take note that the proxy of a CONVERSE verdict was not reached; return the errno for the client."""
+        return error
+
+    def on_spoiled(self, upstream: str, error: BaseException) -> None:
+        """Tell people why a codec gave a flow up."""
         raise NotImplementedError

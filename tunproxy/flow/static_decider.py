@@ -18,3 +18,6 @@ class StaticDecider(Decider):
 
     def decide(self, info: FlowInfo) -> Verdict:
         return self._verdict
+
+    def constant(self) -> Verdict | None:
+        return self._verdict

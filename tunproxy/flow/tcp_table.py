@@ -11,12 +11,18 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
-from tunproxy.flow.admission import COOKIE, NOTHING, Admission
+from tunproxy.flow.admission import COOKIE, NO_MEMORY, NOTHING, Admission
+from tunproxy.flow.budget import CALM, FULL, MEMORY, Budget
+from tunproxy.flow.context import Dispatcher, FlowContext
 from tunproxy.flow.counters import Counters
-from tunproxy.flow.ports import Decider, FrameSink, Opener, Poller, SocketMaker
-from tunproxy.flow.targets import Targets, is_multicast
-from tunproxy.flow.tcp_flow import FlowContext, TcpFlow
-from tunproxy.flow.verdict import DIAL, DROP, OPEN, FlowInfo, Verdict
+from tunproxy.flow.ending import drop, leave
+from tunproxy.flow.life import DROPPED, ENDED, FORBIDDEN, NO_DESCRIPTOR, REFUSED, FlowLife
+from tunproxy.flow.opening import ask, converse, dial, hear_out, join
+from tunproxy.flow.ports import Decider, FlowWatcher, FrameSink, Opener, Poller, SocketMaker
+from tunproxy.flow.targets import Targets, is_martian_target, is_multicast
+from tunproxy.flow.tcp_flow import TcpFlow
+from tunproxy.flow.verdict import CONVERSE, DIAL, DROP, OPEN, SNIFF, FlowInfo, Verdict
+from tunproxy.flow.watching import note_begin, note_end, note_reason
 from tunproxy.tcp.connection import Settings
 from tunproxy.tcp.cookie import LIFETIME, Cookies
 from tunproxy.tcp.passive import answer_with_cookie, open_passive, refuse, reopen
@@ -26,7 +32,9 @@ from tunproxy.wire.icmp_quote import TooBig
 from tunproxy.wire.ip import TCP, Endpoints, IpView
 from tunproxy.wire.reasons import (
     LAND,
+    MARTIAN_SOURCE,
     MARTIAN_TARGET,
+    MEMORY_FULL,
     MULTICAST,
     NO_FLOW,
     OK,
@@ -45,8 +53,12 @@ MAX_FLOWS: Final[i64] = 65536  # that hold a descriptor
 
 @final
 @mypyc_attr(native_class=True)
-class TcpTable:
-    """All TCP flows of one stack. secret is 16 random octets that keep our initial numbers unguessable."""
+class TcpTable(Dispatcher):
+    """All TCP flows of one stack.
+
+    secret is 16 random octets that keep our initial numbers unguessable; memory is how many octets flows may
+    hold together.
+    """
 
     def __init__(
         self,
@@ -60,8 +72,11 @@ class TcpTable:
         settings: Settings,
         secret: bytes,
         max_flows: i64 = MAX_FLOWS,
+        memory: i64 = MEMORY,
+        watcher: FlowWatcher | None = None,
     ) -> None:
-        self._context: Final = FlowContext(sink, poller, counters, opener)
+        self._budget: Final = Budget(memory)
+        self._context: Final = FlowContext(sink, poller, counters, opener, self._budget, self, watcher)
         self._flows: Final = self._context.flows
         self._sink: Final = sink
         self._sockets: Final = sockets
@@ -74,9 +89,30 @@ class TcpTable:
         self._cookies: Final = Cookies(secret)
         self._cookies_until: Micros = -1  # until then an ACK may bring one back
         self._seg: Final = Segment()
+        self._dials_targets: bool = False
+        self._always: Verdict | None = None
+        self.on_new_policy()
 
     def __len__(self) -> int:
         return len(self._flows)
+
+    def on_new_policy(self) -> None:
+        """Take note that the decider says something else from now on; flows that there are stay."""
+        always = self._decider.constant()  # then no flow pays for being asked about
+        self._dials_targets = always is not None and always.kind == DIAL and not always.address
+        self._always = always
+
+    def statistics(self) -> dict[str, int]:
+        """Return how many flows there are now: all, embryos, and those in TIME-WAIT. Looks at each flow."""
+        waiting = 0
+        for flow in self._flows.values():
+            if flow.conn.state == TIME_WAIT:
+                waiting += 1
+        return {"flows": len(self._flows), "embryos": len(self._context.embryos), "time_wait": waiting}
+
+    def lives(self) -> list[FlowLife]:
+        """Return the flows that somebody watches and that are not over, the oldest first."""
+        return [flow.life for flow in self._flows.values() if flow.life is not None]
 
     def on_packet(self, frame: bytes, view: IpView, is_verified: bool, now: Micros) -> None:
         """Process a TCP packet that is not a fragment. What it changes moves bytes only at end_batch."""
@@ -90,8 +126,8 @@ class TcpTable:
         if flow is None:
             self._on_stray(key, frame, view, now)
         elif seg.flags & SYN and not seg.flags & ACK and _may_reuse(flow, seg):
-            flow.drop()
-            self._on_syn(key, frame, view, now)
+            drop(flow)
+            self._on_syn(key, _address(frame, view.src_off, view), frame, view, now)
         else:
             flow.on_segment(seg, now)
 
@@ -109,37 +145,53 @@ class TcpTable:
             context.touched = []
             for flow in touched:
                 flow.settle(now)
+        self._counters.memory_held = self._budget.used
+        if self._budget.is_news:
+            self._budget.is_news = False
+            self._counters.memory_pressures += 1
+            self._shed()
 
     def close(self) -> None:
         """Reset every flow, on both sides."""
         for flow in list(self._flows.values()):
-            flow.drop()
+            note_reason(flow, ENDED)
+            drop(flow)
+
+    def _shed(self) -> None:
+        """Have flows that nothing happens to give up what they can, now that memory is short."""
+        for flow in self._flows.values():
+            if flow.charged > 0:
+                flow.shed()
+                if self._budget.level == CALM:
+                    return
 
     def _on_stray(self, key: bytes, frame: bytes, view: IpView, now: Micros) -> None:
         """Process a segment that belongs to no flow (RFC 9293 §3.10.7.1, §3.10.7.2)."""
         seg = self._seg
-        if seg.flags & RST:
+        client = _address(frame, view.src_off, view)
+        if is_multicast(client) or is_martian_target(client):  # RFC 1122 §3.2.1.3: nobody has such an address
+            self._counters.drop(MULTICAST if is_multicast(client) else MARTIAN_SOURCE)
+        elif seg.flags & RST:
             self._counters.drop(NO_FLOW)
+        elif is_multicast(_address(frame, view.dst_off, view)):  # RFC 9293 §3.9.2.3: none speaks for a group
+            self._counters.drop(MULTICAST)
         elif seg.flags & SYN and not seg.flags & ACK:
-            self._on_syn(key, frame, view, now)
+            self._on_syn(key, client, frame, view, now)
         elif now > self._cookies_until or seg.flags & SYN or not self._on_cookie(key, frame, view, now):
             self._counters.drop(NO_FLOW)
             self._sink.write(emit_rst_for(self._settings.scratch, _ends(frame, view, self._seg), seg))
 
-    def _on_syn(self, key: bytes, frame: bytes, view: IpView, now: Micros) -> None:
+    def _on_syn(self, key: bytes, client: bytes, frame: bytes, view: IpView, now: Micros) -> None:
         """Begin a flow, which the client hears of when the target has answered; or answer with a cookie."""
         seg = self._seg
-        target, client = _address(frame, view.dst_off, view), _address(frame, view.src_off, view)
-        if is_multicast(target) or is_multicast(client):
-            self._counters.drop(MULTICAST)
-            return
+        target = _address(frame, view.dst_off, view)
         ends = Endpoints(target, client, seg.target_port, seg.source_port, TCP)
         if target == client and seg.source_port == seg.target_port:
             self._counters.drop(LAND)
             return
         admitted = self._admission.of_syn(now)
-        if admitted == NOTHING:
-            self._counters.drop(TABLE_FULL)
+        if admitted == NOTHING or admitted == NO_MEMORY:
+            self._counters.drop(TABLE_FULL if admitted == NOTHING else MEMORY_FULL)
         elif admitted == COOKIE:
             self._send_cookie(key, ends, now)
         else:
@@ -169,8 +221,8 @@ class TcpTable:
         ends = _ends(frame, view, seg)
         cookie = (seg.ack - 1) & 0xFFFF_FFFF
         conn = reopen(ends, self._settings, syn, cookie, self._number(key) >> 32, now)
-        if not self._admission.of_cookie(now):
-            self._counters.drop(TABLE_FULL)
+        if self._budget.level == FULL or not self._admission.of_cookie(now):
+            self._counters.drop(MEMORY_FULL if self._budget.level == FULL else TABLE_FULL)
             refuse(conn, self._sink)
             return True
         flow = TcpFlow(key, conn, self._context, b"", now)
@@ -186,42 +238,70 @@ class TcpTable:
         """Decide where the flow goes, and dial or ask for it."""
         seg, conn = self._seg, flow.conn
         ends = conn.ends
+        if self._dials_targets:
+            if self._context.watcher is not None and self._always is not None:
+                info = FlowInfo("tcp", ends.destination, seg.source_port, ends.source, seg.target_port)
+                note_begin(flow, info, self._always)
+            self._dial(flow, self._targets.resolve(ends.source, seg.target_port), now)
+            return
         info = FlowInfo("tcp", ends.destination, seg.source_port, ends.source, seg.target_port)
         verdict = self._decider.decide(info)
+        if self._context.watcher is not None:
+            note_begin(flow, info, verdict)
+        self.send_off(flow, info, verdict, now)
+
+    def decide_sniffed(self, info: FlowInfo, data: bytes) -> Verdict | None:
+        return self._decider.decide_sniffed(info, data)
+
+    def send_off(self, flow: TcpFlow, info: FlowInfo, verdict: Verdict, now: Micros) -> None:
         kind = verdict.kind
         if kind == DIAL:
-            address = self._dial_address(info, verdict)
-            if address is None:
-                self._counters.drop(MARTIAN_TARGET)
-                refuse(conn, self._sink)
-                return
-            self._dial(flow, address, now)
+            self._dial(flow, self._dial_address(info, verdict), now)
+        elif kind == CONVERSE:
+            if converse(flow, info, verdict, now):
+                self._dial(flow, (verdict.address, int(verdict.port)), now)
         elif kind == OPEN:
-            flow.join()
-            flow.ask(info, verdict)
+            join(flow)
+            ask(flow, info, verdict)
+        elif kind == SNIFF:
+            join(flow)
+            hear_out(flow, info, now)
         else:
             self._counters.drop(REJECTED)
-            if kind != DROP or conn.is_answered:  # who has been answered cannot be left in silence
-                refuse(conn, self._sink)
+            if kind != DROP or flow.conn.is_answered:  # who has been answered cannot be left in silence
+                self._turn_away(flow, REFUSED)
+            elif flow.life is not None:
+                note_reason(flow, DROPPED)
+                note_end(flow, flow.life)
 
     def _dial_address(self, info: FlowInfo, verdict: Verdict) -> tuple[str, int] | None:
         if verdict.address:
             return verdict.address, int(verdict.port or info.target_port)
         return self._targets.resolve(info.target, info.target_port)
 
-    def _dial(self, flow: TcpFlow, address: tuple[str, int], now: Micros) -> None:
+    def _dial(self, flow: TcpFlow, address: tuple[str, int] | None, now: Micros) -> None:
         conn = flow.conn
+        if address is None:
+            self._counters.drop(MARTIAN_TARGET)
+            self._turn_away(flow, FORBIDDEN)
+            return
         sock = self._socket(_INET6 if ":" in address[0] else _INET, conn.is_answered, now)
         if sock is not None:
-            flow.join()
-            flow.dial(sock, address, now)
+            join(flow)
+            dial(flow, sock, address, now)
         elif conn.is_answered:
             self._counters.drop(UPSTREAM_FULL)
-            refuse(conn, self._sink)
+            self._turn_away(flow, NO_DESCRIPTOR)
         elif len(self._context.embryos) > 0:  # for its client, when he has proved that he is there
             self._send_cookie(flow.key, conn.ends, now)
         else:  # the client asks again
             self._counters.drop(UPSTREAM_FULL)
+
+    def _turn_away(self, flow: TcpFlow, reason: str) -> None:
+        """Refuse the client, of whose flow nothing stays."""
+        note_reason(flow, reason)
+        refuse(flow.conn, self._sink)
+        leave(flow)
 
     def _socket(self, family: int, has_proof: bool, now: Micros) -> socket.socket | None:
         """Return a socket, where the system has none left that of an embryo; None where there is none."""

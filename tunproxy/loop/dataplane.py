@@ -48,21 +48,23 @@ class DeviceSink(FrameSink):
 
     def write(self, frame: bytes) -> None:
         counters = self._counters
-        counters.frames_out += 1
-        counters.bytes_out += len(frame)
         try:
             os_write(self._fd, frame)
         except OSError:
             counters.drop(DEVICE_WRITE)
+            return
+        counters.frames_out += 1
+        counters.bytes_out += len(frame)
 
     def write_parts(self, header: bytes, parts: list[bytes | memoryview]) -> None:
         counters = self._counters
-        counters.frames_out += 1
         parts.insert(0, header)
         try:
             counters.bytes_out += i64(os_writev(self._fd, parts))
         except OSError:
             counters.drop(DEVICE_WRITE)
+            return
+        counters.frames_out += 1
 
 
 @final

@@ -1,10 +1,15 @@
 """A timer wheel: cheap to move deadlines forward, free to move them back.
 
 Two rings of slots: 1 ms wide for the next half second, 512 ms wide for four minutes; what lies further is
-looked at again then. A deadline that moves back (a retransmission timer does with every acknowledgment)
-costs nothing: the old entry fires, its owner looks at the clock and schedules again. So that this does
-not pile up entries, a Timed remembers one later entry that it still has (``parked_at``). An entry is the
-Timed itself; when it is looked at, scheduled_at tells whether it is due or left over.
+looked at again then. A deadline that moves back (a retransmission timer does with every acknowledgment) costs
+nothing: the old entry fires, its owner looks at the clock and schedules again.
+
+An entry is the Timed itself, filed under a tick. entry_at is the tick of the one that serves scheduled_at.
+When a nearer deadline needs another, the old one is left behind and remembered, to serve again: a busy flow
+goes to and fro between an acknowledgment in 5 ms, a retransmission in 200 ms and a keepalive in two minutes.
+Two are remembered, the latest of all and the last one (``far_at``, ``parked_at``). One that is not remembered
+any more is dropped when its tick comes, and lies between the two: so each Timed has one far entry, and near
+ones for as long as a near ring lasts.
 """
 
 from typing import Final, final
@@ -36,22 +41,35 @@ class TimerWheel:
         """Have timed.on_deadline called at `at` or up to a tick later; an earlier schedule stands."""
         if 0 <= timed.scheduled_at <= at:
             return
-        if timed.scheduled_at < 0 and 0 <= timed.parked_at <= at:
-            timed.scheduled_at = timed.parked_at
-            timed.parked_at = -1
-            return
+        tick = _tick_of(at)
         if timed.scheduled_at >= 0:
-            timed.parked_at = timed.scheduled_at
-        timed.scheduled_at = at
+            timed.scheduled_at = at
+            if timed.entry_at <= tick:
+                return
+            if timed.far_at < timed.parked_at:
+                timed.far_at = timed.parked_at
+            timed.parked_at = timed.entry_at
+        else:
+            timed.scheduled_at = at
+            if 0 <= timed.far_at <= tick:
+                timed.entry_at = timed.far_at
+                timed.far_at = -1
+                return
+            if 0 <= timed.parked_at <= tick:
+                timed.entry_at = timed.parked_at
+                timed.parked_at = -1
+                return
         self._insert(at, timed)
 
     def _insert(self, at: Micros, timed: Timed) -> None:
+        """File an entry that serves `at`, or that is looked at again as far ahead as there are slots."""
         tick = max(_tick_of(at), self._tick + 1)
         if tick - self._tick <= SLOTS:
             self._near[tick & _MASK].append(timed)
         else:
             tick = min(tick // SLOTS, self._tick // SLOTS + _MASK) * SLOTS
             self._far[(tick // SLOTS) & _MASK].append(timed)
+        timed.entry_at = tick
         self._count += 1
         if self._earliest >= 0:
             self._earliest = min(self._earliest, tick)
@@ -106,25 +124,35 @@ class TimerWheel:
             self._earliest = self._find_earliest()
 
     def _bring_near(self, tick: i64) -> None:
-        """Spread a far slot, which begins with the next tick, over the near ring; later ones go back."""
+        """Spread the far slot that begins with the next tick over the near ring; what is later goes back."""
         slot = self._far[(tick // SLOTS) & _MASK]
         if len(slot) == 0:
             return
         self._far[(tick // SLOTS) & _MASK] = []
         self._count -= len(slot)
         for timed in slot:
-            if timed.scheduled_at >= 0:
-                timed.parked_at = -1  # this may have been its entry
+            if timed.entry_at == tick:
                 self._insert(timed.scheduled_at, timed)
-            elif timed.parked_at >= 0:
-                self._insert(timed.parked_at, timed)
+            else:
+                _forget(timed, tick)
 
     def _fire(self, timed: Timed, now: Micros) -> None:
-        if timed.scheduled_at >= 0 and _tick_of(timed.scheduled_at) <= self._tick:
+        if timed.entry_at != self._tick:
+            _forget(timed, self._tick)
+        elif _tick_of(timed.scheduled_at) <= self._tick:
             timed.scheduled_at = -1
+            timed.entry_at = -1
             timed.on_deadline(now)
-        elif timed.parked_at >= 0 and _tick_of(timed.parked_at) <= self._tick:
-            timed.parked_at = -1
+        else:  # it served an earlier deadline once
+            self._insert(timed.scheduled_at, timed)
+
+
+def _forget(timed: Timed, tick: i64) -> None:
+    """Take note that an entry of this tick, which serves no deadline, is gone."""
+    if timed.parked_at == tick:
+        timed.parked_at = -1
+    elif timed.far_at == tick:
+        timed.far_at = -1
 
 
 def _tick_of(at: Micros) -> i64:

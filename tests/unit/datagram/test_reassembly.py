@@ -103,6 +103,33 @@ def test_fragments_in_any_order_make_the_packet(ipv6: bool, data: st.DataObject)
     assert box.drops() == {}
 
 
+BLOCKS = 10  # of eight octets
+PIECES = st.lists(st.tuples(st.integers(0, BLOCKS - 1), st.integers(1, 4)), max_size=14)
+
+
+@both_families
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(pieces=PIECES)
+def test_pieces_agree_with_a_model(ipv6: bool, pieces: list[tuple[int, int]]) -> None:
+    """A packet comes of pieces that cover it once; repetitions are harmless, overlaps end it (RFC 5722)."""
+    box = Box()
+    upper = datagram(BLOCKS * 8 - 8, ipv6)
+    kept: set[tuple[int, int]] = set()
+    is_refused = False
+    for start, size in pieces:
+        end = min(start + size, BLOCKS)
+        whole = box.add(fragment(upper[start * 8 : end * 8], start * 8, end < BLOCKS, ipv6=ipv6))
+        if (start, end) not in kept:
+            is_refused = is_refused or any(start < right and left < end for left, right in kept)
+            kept.add((start, end))
+        is_whole = not is_refused and sum(right - left for left, right in kept) == BLOCKS
+        assert (whole is not None) == is_whole
+        if whole is not None:
+            assert whole.endswith(upper)
+            check_sums(whole[VNET_LEN:])
+            kept.clear()
+
+
 @both_families
 def test_largest_packet_is_made_and_a_larger_one_refused(ipv6: bool) -> None:
     room = 65535 if ipv6 else 65515

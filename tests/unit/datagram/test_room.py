@@ -4,6 +4,7 @@ import random
 
 from tests.unit.datagram.world import SECOND, TinyPoller
 from tunproxy.datagram.room import Guest, Room
+from tunproxy.flow.counters import Counters
 
 OURS, THEIRS, OTHERS = b"ours", b"theirs", b"others"
 
@@ -26,7 +27,7 @@ class House:
     def __init__(self, *, most: int = 8, most_each: int = 6, share: int = 2) -> None:
         self.now = SECOND
         self.poller = TinyPoller()
-        self.room = Room(self.poller, most, most_each, share)
+        self.room = Room(self.poller, Counters(), most, most_each, share)
         self.gone: list[int] = []
         self.count = 0
 

@@ -19,7 +19,16 @@ from tests.unit.wire import frames
 from tests.unit.wire.frames import TARGET, TARGET6, Packet, packed, parsed
 from tunproxy.datagram.table import DatagramTable
 from tunproxy.flow.counters import Counters
-from tunproxy.flow.ports import Descriptor, Poller, SocketMaker, Timed
+from tunproxy.flow.ports import (
+    DatagramService,
+    Decider,
+    Descriptor,
+    FlowWatcher,
+    Opener,
+    Poller,
+    SocketMaker,
+    Timed,
+)
 from tunproxy.flow.targets import Targets
 from tunproxy.wire.udp import parse_udp
 
@@ -157,6 +166,11 @@ class World:
         udp_timeout: int = 300 * SECOND,
         max_associations: int = 4096,
         sockets: Sockets | None = None,
+        max_sessions: int = 256,
+        decider: Decider | None = None,
+        service: DatagramService | None = None,
+        opener: Opener | None = None,
+        watcher: FlowWatcher | None = None,
     ) -> None:
         self.now = SECOND
         self.sink = Recorder()
@@ -175,6 +189,11 @@ class World:
             uso,
             uso,
             max_associations,
+            max_sessions,
+            decider,
+            service,
+            opener,
+            watcher,
         )
         self.peers: list[Peer] = []
 

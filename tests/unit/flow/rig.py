@@ -22,6 +22,7 @@ from tunproxy.flow.counters import Counters
 from tunproxy.flow.ports import (
     Decider,
     Descriptor,
+    FlowWatcher,
     Opener,
     OpenRequest,
     Poller,
@@ -157,12 +158,16 @@ class Rig:
         sockets: SocketMaker | None = None,
         max_flows: int = 65536,
         has_tso: bool = True,
+        rcv_buf: int = 1 << 20,
+        rcv_buf_most: int = 0,
+        memory: int = 1 << 30,
+        watcher: FlowWatcher | None = None,
     ) -> None:
         self.ahead = 0  # microseconds that a test has added to the clock
         self.sink = Recorder()
         self.counters = Counters()
         self.poller = EpollPoller(self.now())
-        self.settings = Settings(MTU, 1 << 20, UNTHROTTLED, has_tso, has_tso)
+        self.settings = Settings(MTU, rcv_buf, UNTHROTTLED, has_tso, has_tso, rcv_buf_most=rcv_buf_most)
         self.table = TcpTable(
             self.sink,
             self.poller,
@@ -174,6 +179,8 @@ class Rig:
             self.settings,
             bytes(16),
             max_flows,
+            memory,
+            watcher,
         )
         self.other_frames: list[bytes] = []  # sent, and no TCP
         self.is_handing_out = False
@@ -374,13 +381,15 @@ class Client:
 
 
 @contextlib.contextmanager
-def listening(family: int = socket.AF_INET, backlog: int = 64) -> Iterator[tuple[Rig, socket.socket]]:
-    """Yield a rig whose TARGET is a real listener on loopback, and the listener."""
+def listening(
+    family: int = socket.AF_INET, backlog: int = 64, **sizes: int
+) -> Iterator[tuple[Rig, socket.socket]]:
+    """Yield a rig whose TARGET is a real listener on loopback, and the listener; sizes are the rig's."""
     host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
     target = "2001:db8::7" if family == socket.AF_INET6 else TARGET
     with socket.create_server((host, 0), family=family, backlog=backlog) as listener:
         listener.settimeout(PATIENCE)
-        rig = Rig({(pack(target), PORT): (host, listener.getsockname()[1])})
+        rig = Rig({(pack(target), PORT): (host, listener.getsockname()[1])}, **sizes)  # type: ignore[arg-type]
         with contextlib.closing(rig):
             yield rig, listener
 

@@ -9,3 +9,8 @@ def test_static_decider_gives_every_flow_the_same_verdict() -> None:
     decider = StaticDecider(verdict)
     for port in (80, 443):
         assert decider.decide(FlowInfo("tcp", bytes(4), 1, bytes(4), port)) is verdict
+
+
+def test_static_decider_says_so() -> None:
+    verdict = Verdict(REJECT, "closed")
+    assert StaticDecider(verdict).constant() is verdict

@@ -1,497 +1,219 @@
-"""One TCP flow between a client in frames and a target on the kernel's loopback."""
+"""One TCP flow, and what it holds: within the budget of all flows, whatever client and target do."""
 
 import contextlib
-import errno
-import hashlib
 import random
 import socket
 from collections.abc import Iterator
 
-import dpkt  # type: ignore[import-untyped]
 import pytest
 
 from tests.unit.flow.rig import (
+    PORT,
     TARGET,
     Client,
-    FakeOpener,
     Rig,
     connected,
-    how_it_ended,
-    listening,
     pack,
-    parse_packet,
-    read_exactly,
-    reset,
 )
+from tunproxy.flow.budget import CALM, FULL, PRESSURE
 from tunproxy.flow.ports import SocketMaker
-from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.tcp_flow import TcpFlow
-from tunproxy.flow.verdict import OPEN, Verdict
-from tunproxy.tcp.connection import RCV_BUF
-from tunproxy.wire.tcp import ACK, FIN, RST, SYN
+from tunproxy.tcp.autotune import FLOOR, footprint
+from tunproxy.tcp.segments import OVERDRAFT
+from tunproxy.upstream.sockets import KernelSockets
+from tunproxy.wire.tcp import ACK
 
-MEGABYTE = 1 << 20
-
-
-def noise(size: int) -> bytes:
-    return random.Random(7).randbytes(size)
+KIB = 1 << 10
+RCV_BUF = 64 * KIB
 
 
-def only_flow(rig: Rig) -> TcpFlow:
-    """Return the one flow in the table (compiled or not, contexts are the flow package's own affair)."""
-    (flow,) = rig.table._context.flows.values()
-    return flow
+def noise(size: int, seed: int = 7) -> bytes:
+    return random.Random(seed).randbytes(size)
 
 
-# moving bytes
+def flows(rig: Rig) -> list[TcpFlow]:
+    """Return the flows in the table (compiled or not, contexts are the flow package's own affair)."""
+    return list(rig.table._context.flows.values())
 
 
-def test_data_up_arrives_at_the_target() -> None:
-    with connected() as (rig, client, target):
-        client.send(b"hello")
-        assert read_exactly(rig, target, 5) == b"hello"
+class Narrow(SocketMaker):
+    """Sockets that take little, so that what a target does not read stays with us."""
+
+    def tcp(self, family: int) -> socket.socket:
+        sock = KernelSockets(0, "").tcp(family)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return sock
 
 
-def test_data_down_arrives_at_the_client() -> None:
-    with connected() as (rig, client, target):
-        target.sendall(b"hello")
-        rig.until(lambda: client.stream == b"hello")
+@contextlib.contextmanager
+def narrow(memory: int, **sizes: int) -> Iterator[tuple[Rig, socket.socket]]:
+    """Yield a rig with this budget, and a listener; little fits between the two."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        listener.settimeout(5)
+        maps = {(pack(TARGET), PORT): ("127.0.0.1", int(listener.getsockname()[1]))}
+        how = {"rcv_buf": RCV_BUF, **sizes}
+        rig = Rig(maps, sockets=Narrow(), memory=memory, **how)  # type: ignore[arg-type]
+        with contextlib.closing(rig):
+            yield rig, listener
 
 
-def test_data_with_the_last_ack_of_the_handshake_arrives() -> None:
-    with listening() as (rig, listener):
-        client = Client(rig)
-        client.syn()
-        rig.until(lambda: client.received)
-        client.send(b"at once")
-        with listener.accept()[0] as target:
-            assert read_exactly(rig, target, 7) == b"at once"
+class Upload:
+    """A client that sends until its window is closed, and a target that does not read until it is told."""
 
+    def __init__(self, rig: Rig, listener: socket.socket, number: int) -> None:
+        self.rig = rig
+        self.client = Client(rig, port=40000 + number).connect()
+        self.target, _ = listener.accept()
+        self.target.setblocking(False)
+        self.data = noise(300 * KIB, number)
+        self.sent = 0
+        self.arrived = bytearray()
 
-def test_target_that_speaks_first_is_heard() -> None:
-    with listening() as (rig, listener):
-        client = Client(rig).connect()
-        with listener.accept()[0] as target:
-            target.sendall(b"220 ready")
-            rig.until(lambda: client.stream == b"220 ready")
-
-
-@pytest.mark.parametrize("size", [1, 536, 1460])
-def test_data_up_in_segments_of_any_size_arrives_unaltered(size: int) -> None:
-    data = noise(min(size * 3000, 2 * MEGABYTE))
-    with connected() as (rig, client, target):
-        arrived = bytearray()
-        target.setblocking(False)
-
-        def drain() -> None:
-            with contextlib.suppress(BlockingIOError):
-                arrived.extend(target.recv(1 << 20))
-
-        client.send_all(data, size, drain=drain)
-        arrived += read_exactly(rig, target, len(data) - len(arrived))
-        assert hashlib.sha256(arrived).digest() == hashlib.sha256(data).digest()
-
-
-@pytest.mark.parametrize("has_tso", [True, False])
-def test_data_down_arrives_unaltered(has_tso: bool) -> None:
-    data = noise(2 * MEGABYTE)
-    with connected() as (rig, client, target):
-        if not has_tso:
-            client.mss = 536
-        target.setblocking(False)
-        sent = 0
-        while len(client.stream) < len(data):
-            with contextlib.suppress(BlockingIOError):
-                sent += target.send(data[sent : sent + MEGABYTE])
-            rig.turn(0.001)
-        assert client.stream == data
-
-
-# ends
-
-
-def test_client_closes_first_target_may_still_send() -> None:
-    with connected() as (rig, client, target):
-        client.send(b"request")
-        client.close()
-        assert how_it_ended(rig, target) == b"request"
-        target.sendall(b"answer")
-        rig.until(lambda: client.stream == b"answer")
-        assert not client.has_fin
-        target.close()
-        rig.until(lambda: client.has_fin)
-        rig.until(lambda: len(rig.table) == 0)
-        assert not client.has_rst
-
-
-def test_target_closes_first_client_may_still_send() -> None:
-    with connected() as (rig, client, target):
-        target.sendall(b"greeting")
-        target.shutdown(socket.SHUT_WR)
-        rig.until(lambda: client.has_fin)
-        assert client.stream == b"greeting"
-        client.send(b"more")
-        client.close()
-        assert how_it_ended(rig, target) == b"more"
-        assert not client.has_rst
-        assert rig.poller.watched == 0, "the socket is closed, the flow is in TIME-WAIT"
-        rig.pass_time(3)
-        assert len(rig.table) == 0
-
-
-def test_both_close_at_once_flow_ends() -> None:
-    with connected() as (rig, client, target):
-        target.shutdown(socket.SHUT_WR)
-        fin = client.frame(ACK | FIN)
-        rig.until(lambda: client.has_fin)
-        client.seq += 1
-        rig.give(fin, client.frame(ACK))
-        assert how_it_ended(rig, target) == b""
-        rig.pass_time(3)
-        assert len(rig.table) == 0
-        assert not client.has_rst
-
-
-def test_client_resets_target_sees_a_reset() -> None:
-    with connected() as (rig, client, target):
-        client.send(b"x")
-        read_exactly(rig, target, 1)
-        client.reset()
-        assert how_it_ended(rig, target) == "reset"
-        assert len(rig.table) == 0
-
-
-def test_client_resets_with_unsent_data_target_sees_a_reset() -> None:
-    with connected() as (rig, client, target):
-        client.send_all(noise(MEGABYTE // 2))
-        client.reset()
-        assert how_it_ended(rig, target) == "reset"
-        assert (len(rig.table), rig.poller.watched) == (0, 0)
-
-
-def test_target_resets_client_sees_a_reset() -> None:
-    with connected() as (rig, client, target):
-        reset(target)
-        rig.until(lambda: client.has_rst)
-        assert (len(rig.table), rig.poller.watched) == (0, 0)
-
-
-def test_target_resets_after_data_client_gets_the_reset_at_the_right_place() -> None:
-    with connected() as (rig, client, target):
-        target.sendall(b"last words")
-        rig.until(lambda: client.stream == b"last words")
-        reset(target)
-        rig.until(lambda: client.has_rst)
-        assert client.received[-1].seq == client.ack
-
-
-def test_target_resets_after_its_fin_client_that_sends_sees_a_reset() -> None:
-    with connected() as (rig, client, target):
-        target.sendall(b"413")
-        target.shutdown(socket.SHUT_WR)
-        rig.until(lambda: client.has_fin)
-        reset(target)
-        rig.run()
-        client.send(b"upload goes on")
-        rig.run()
-        client.send(b"and on")
-        rig.until(lambda: client.has_rst)
-        assert len(rig.table) == 0
-
-
-def test_target_resets_after_its_fin_idle_client_sees_a_reset() -> None:
-    with connected() as (rig, client, target):
-        target.shutdown(socket.SHUT_WR)
-        rig.until(lambda: client.has_fin)
-        reset(target)
-        rig.until(lambda: client.has_rst)
-        assert len(rig.table) == 0
-
-
-def test_target_closes_with_unread_data_client_gets_the_answer_then_a_reset() -> None:
-    with connected() as (rig, client, target):
-        client.send(b"never read")
-        rig.run()
-        target.sendall(b"answer")
-        target.close()  # the kernel sends a reset, as there is unread data
-        rig.until(lambda: client.has_rst or client.has_fin)
-        assert client.has_rst
-        assert len(rig.table) == 0
-
-
-def test_client_vanishes_target_sees_a_reset_in_the_end() -> None:
-    with connected() as (rig, client, target):
-        client.is_acking = False
-        target.sendall(b"are you there?")
-        rig.until(lambda: any(segment.data for segment in client.received))
-        rig.pass_time(400)
-        assert how_it_ended(rig, target) == "reset"
-        assert len(rig.table) == 0
-
-
-# backpressure
-
-
-def fill(rig: Rig, client: Client, most: int = 16 * MEGABYTE) -> int:
-    """Send as a client until the window is closed; return how much was taken."""
-    taken = 0
-    piece = noise(1400)
-    idle = 0
-    while idle < 20:
-        assert taken < most, "no end of what is taken"
+    def goes_on(self, size: int = 1400) -> bool:
+        """Send a segment where the window allows one; return whether it did."""
+        client = self.client
         room = (client.peer_ack + client.peer_wnd - client.seq) & 0xFFFF_FFFF
-        if len(piece) <= room < 1 << 31:
+        piece = self.data[self.sent : self.sent + min(size, room if room < 1 << 31 else 0)]
+        if piece:
             client.says(ACK, piece)
-            taken += len(piece)
-            idle = 0
-        else:
-            rig.turn(0.002)
-            idle += 1
-    return taken
+            self.sent += len(piece)
+        return bool(piece)
+
+    def reads(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self.arrived += self.target.recv(1 << 20)
+
+    @property
+    def is_complete(self) -> bool:
+        return bytes(self.arrived) == self.data
 
 
-def test_target_does_not_read_window_closes_and_memory_is_bounded() -> None:
+def stall(rig: Rig, uploads: list[Upload]) -> None:
+    """Have all of them send until nobody may any more; what is held is checked all the while."""
+    budget = rig.table._context.budget
+    idle = 0
+    while idle < 3:
+        moved = [upload.goes_on() for upload in uploads]
+        rig.turn(0.001)
+        idle = 0 if any(moved) else idle + 1
+        assert budget.used == sum(footprint(flow.conn) for flow in flows(rig))
+        assert budget.used <= budget.limit + len(uploads) * (RCV_BUF + OVERDRAFT)
+
+
+def finish(rig: Rig, uploads: list[Upload]) -> None:
+    """Have the targets read, and the clients send the rest."""
+    for _ in range(20_000):
+        for upload in uploads:
+            upload.goes_on()
+            upload.reads()
+        rig.turn()
+        if all(upload.is_complete for upload in uploads):
+            return
+    raise AssertionError(f"{sum(not upload.is_complete for upload in uploads)} flows hang")
+
+
+def test_many_stalled_flows_stay_within_the_budget_and_all_finish() -> None:
+    with narrow(memory=512 * KIB) as (rig, listener):
+        uploads = [Upload(rig, listener, number) for number in range(12)]
+        budget = rig.table._context.budget
+        stall(rig, uploads)
+        assert budget.level != CALM, "else this shows nothing"
+        assert rig.counters.memory_pressures == 1
+        assert all(upload.sent < len(upload.data) for upload in uploads)
+        finish(rig, uploads)
+        assert (budget.used, budget.level) == (0, CALM)
+        assert all(flow.conn.rcv_buf == RCV_BUF for flow in flows(rig)), "they have recovered"
+
+
+def test_flow_that_begins_under_pressure_promises_little_and_works() -> None:
+    with narrow(memory=512 * KIB) as (rig, listener):
+        uploads = [Upload(rig, listener, number) for number in range(7)]
+        stall(rig, uploads)
+        budget = rig.table._context.budget
+        assert budget.level == PRESSURE
+        late = Upload(rig, listener, 99)
+        assert 0 < late.client.peer_wnd <= FLOOR
+        late.data = late.data[: 50 * KIB]
+        finish(rig, [late])
+        assert budget.level == PRESSURE
+
+
+def test_budget_is_full_new_flow_is_left_unanswered_until_there_is_room() -> None:
+    with narrow(memory=256 * KIB) as (rig, listener):
+        uploads = [Upload(rig, listener, number) for number in range(8)]
+        stall(rig, uploads)
+        assert rig.table._context.budget.level == FULL
+        client = Client(rig, port=50000)
+        client.syn()
+        rig.run()
+        assert (client.received, rig.drops()) == ([], {"memory-full": 1})
+        finish(rig, uploads)
+        client.seq = client.iss
+        client.connect()
+
+
+def test_greedy_flow_does_not_starve_a_new_one() -> None:
+    with narrow(memory=1 << 20, rcv_buf_most=(1 << 20) // 4) as (rig, listener):
+        greedy = Upload(rig, listener, 1)
+        while greedy.sent < len(greedy.data) // 3:  # while it is read, its window may grow
+            greedy.goes_on()
+            greedy.reads()
+            rig.turn()
+        while greedy.goes_on():
+            rig.turn()
+        assert greedy.sent < len(greedy.data)
+        modest = Upload(rig, listener, 2)
+        finish(rig, [modest])
+        finish(rig, [greedy])
+
+
+def test_pressure_gives_up_what_lies_ahead_of_a_gap_and_it_arrives_when_sent_again() -> None:
+    with narrow(memory=512 * KIB) as (rig, listener):
+        idle = Upload(rig, listener, 50)
+        idle.client.says(ACK, idle.data[1000:21_000], seq=idle.client.seq + 1000)
+        few = Upload(rig, listener, 51)
+        few.client.says(ACK, few.data[1000:2000], seq=few.client.seq + 1000)
+        assert flows(rig)[0].conn.assembler is not None
+        uploads = [Upload(rig, listener, number) for number in range(12)]
+        stall(rig, uploads)
+        assert flows(rig)[0].conn.assembler is None, "nothing has happened to this flow, and it has given way"
+        assert rig.table._context.budget.level == FULL or flows(rig)[1].conn.assembler is not None
+        assert rig.counters.octets_reneged in (20_000, 21_000)
+        finish(rig, [idle, few, *uploads])
+
+
+@pytest.mark.parametrize("is_short", [False, True])
+def test_pressure_has_an_upstream_read_one_segment_at_a_time(is_short: bool) -> None:
     with connected() as (rig, client, target):
-        taken = fill(rig, client)
-        conn = only_flow(rig).conn
-        assert conn.rcv_queued <= RCV_BUF + RCV_BUF // 8
-        assert client.peer_wnd < 1460
-        data = read_exactly(rig, target, taken)
-        assert hashlib.sha256(data).digest() == hashlib.sha256(noise(1400) * (taken // 1400)).digest()
-        rig.until(lambda: client.peer_wnd > RCV_BUF // 2)
-
-
-def test_client_closes_while_target_does_not_read_everything_arrives_and_then_the_end() -> None:
-    """More pieces are waiting than one writev takes, and nothing else happens that would push the rest."""
-    with connected() as (rig, client, target):
-        taken = fill(rig, client)
-        client.close()
-        assert only_flow(rig).conn.rcv_queued > 0
-        assert len(how_it_ended(rig, target)) == taken
-
-
-def test_client_with_closed_window_target_is_not_read() -> None:
-    with connected() as (rig, client, target):
-        client.wnd = 0
-        client.says(ACK)
+        budget = rig.table._context.budget
+        if is_short:
+            budget.charge(budget.limit - 1)
+        client.is_acking = False
         target.setblocking(False)
-        sent = 0
-        idle = 0
-        while idle < 20:
-            try:
-                sent += target.send(noise(65536))
-                idle = 0
-            except BlockingIOError:
-                rig.turn(0.002)
-                idle += 1
-        assert only_flow(rig).conn.buffer.length <= 1460, "what lies in our memory is one probe's worth"
-        client.wnd = 0xFFFF
+        sent = target.send(noise(200 * KIB))
+        rig.run()
+        held = flows(rig)[0].conn.buffer.length
+        assert held <= 1460 if is_short else held > 10 * 1460
+        client.is_acking = True
         client.says(ACK)
         rig.until(lambda: len(client.stream) == sent)
 
 
-def test_client_with_small_window_never_holds_more_than_it_allows() -> None:
-    with connected(wnd_shift=0) as (rig, client, target):
-        client.wnd = 5000
-        client.is_acking = False
-        client.says(ACK)
-        window_begins = client.ack
-        target.sendall(noise(50_000))
-        rig.run()
-        ends = [segment.seq + len(segment.data) for segment in client.received if segment.data]
-        assert ends, "it sends what the window allows, and may repeat the last of it as a probe"
-        assert 0 < max(ends) - window_begins <= 5000
-
-
-# somebody else opens the upstream
-
-
-@contextlib.contextmanager
-def asking() -> Iterator[tuple[Rig, Client, FakeOpener]]:
-    """Yield a rig whose flows are opened by a fake, and a client whose SYN has arrived."""
-    opener = FakeOpener()
-    rig = Rig(decider=StaticDecider(Verdict(OPEN, "proxy", opener="how")), opener=opener)
-    with contextlib.closing(rig):
-        client = Client(rig)
-        client.syn()
-        yield rig, client, opener
-
-
-def test_open_is_asked_with_flow_and_verdict_and_syn_waits() -> None:
-    with asking() as (rig, client, opener):
-        rig.run()
-        assert client.received == []
-        (asked,) = opener.asked
-        assert str(asked.info) == "tcp 10.0.0.2:40000 -> 198.51.100.7:80"
-        assert (asked.verdict.upstream, asked.verdict.opener) == ("proxy", "how")
-
-
-def test_open_syn_again_is_not_asked_again() -> None:
-    with asking() as (rig, client, opener):
-        client.seq = client.iss
-        client.syn()
-        assert len(opener.asked) == 1
-        assert len(rig.table) == 1
-
-
-def test_opened_socket_of_any_kind_carries_the_flow() -> None:
-    with asking() as (rig, client, opener):
-        ours, target = socket.socketpair()
-        ours.setblocking(False)
-        opener.asked[0].request.opened(ours)
-        with target:
-            rig.until(lambda: client.received)
-            assert client.received[0].names == "SYN ACK"
-            client.says(ACK)
-            for _ in range(3):
-                client.send(b"up")
-                assert read_exactly(rig, target, 2) == b"up"
-            target.sendall(b"down")
-            rig.until(lambda: client.stream == b"down")
-
-
-def test_opened_socket_with_data_waiting_is_read_at_once() -> None:
-    with asking() as (rig, client, opener):
-        ours, target = socket.socketpair()
-        with target:
-            target.sendall(b"greeting")
-            target.shutdown(socket.SHUT_WR)
-            ours.setblocking(False)
-            opener.asked[0].request.opened(ours)
-            rig.until(lambda: client.received)
-            client.says(ACK)
-            rig.until(lambda: client.stream == b"greeting" and client.has_fin)
-
-
-@pytest.mark.parametrize("error", [errno.ECONNREFUSED, errno.ECONNRESET])
-def test_open_refused_client_gets_a_reset(error: int) -> None:
-    with asking() as (rig, client, opener):
-        opener.asked[0].request.failed(error)
-        rig.hand_out()
-        (answer,) = client.received
-        assert (answer.names, answer.ack) == ("RST ACK", client.iss + 1)
-        assert len(rig.table) == 0
-        assert rig.counters.flows_refused == 1
-
-
-@pytest.mark.parametrize(
-    ("error", "code"), [(errno.EHOSTUNREACH, 1), (errno.ENETUNREACH, 0), (errno.EPERM, 13)]
-)
-def test_open_unreachable_client_gets_an_icmp_error(error: int, code: int) -> None:
-    with asking() as (rig, client, opener):
-        opener.asked[0].request.failed(error)
-        rig.hand_out()
-        (frame,) = rig.other_frames
-        icmp = parse_packet(frame).data
-        assert isinstance(icmp, dpkt.icmp.ICMP)
-        assert (icmp.type, icmp.code) == (dpkt.icmp.ICMP_UNREACH, code)
-        assert client.received == []
-        assert len(rig.table) == 0
-
-
-def test_open_silent_client_hears_nothing_and_may_ask_again() -> None:
-    with asking() as (rig, client, opener):
-        opener.asked[0].request.failed(errno.ETIMEDOUT)
-        rig.hand_out()
-        assert (client.received, rig.other_frames, len(rig.table)) == ([], [], 0)
-        client.seq = client.iss
-        client.syn()
-        assert len(opener.asked) == 2
-
-
-def test_open_client_gives_up_request_is_cancelled() -> None:
-    with asking() as (rig, client, opener):
-        client.says(RST, ack=0)
-        assert opener.cancelled == [opener.asked[0].request]
-        assert len(rig.table) == 0
-
-
-def test_open_table_closes_request_is_cancelled_and_client_reset() -> None:
-    with asking() as (rig, client, opener):
-        rig.table.close()
-        rig.hand_out()
-        assert opener.cancelled == [opener.asked[0].request]
-        assert client.has_rst
-        assert len(rig.table) == 0
-
-
-# dialling
-
-
-class Eager(SocketMaker):
-    """Its sockets are connected at once, which the kernel does rarely."""
-
-    def tcp(self, family: int) -> socket.socket:
-        class EagerSocket(socket.socket):
-            def connect_ex(self, address: tuple[str, int]) -> int:  # type: ignore[override]
-                self.setblocking(True)
-                self.connect(address)
-                self.setblocking(False)
-                return 0
-
-        return EagerSocket(family, socket.SOCK_STREAM)
-
-
-def test_dial_connects_at_once_flow_carries_both_directions() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        rig = Rig({(pack(TARGET), 0): listener.getsockname()}, sockets=Eager())
-        with contextlib.closing(rig):
-            client = Client(rig).connect()
-            target, _ = listener.accept()
-            with target:
-                client.send(b"up")
-                assert read_exactly(rig, target, 2) == b"up"
-                target.sendall(b"down")
-                rig.until(lambda: client.stream == b"down")
-
-
-def test_dial_client_resets_before_the_target_answers_socket_is_closed() -> None:
-    with listening() as (rig, _):
-        client = Client(rig)
-        rig.give(client.frame(SYN, ack=0))
-        client.seq += 1
-        client.says(RST)
-        rig.run()
-        assert client.received == []
-        assert (len(rig.table), rig.poller.watched) == (0, 0)
-
-
-def test_dial_target_is_busy_syn_is_answered_when_it_accepts() -> None:
-    with listening(backlog=0) as (rig, listener), socket.create_connection(listener.getsockname()):
-        waiting = socket.socket()
-        waiting.setblocking(False)
-        waiting.connect_ex(listener.getsockname())  # backlog 0 is a queue of one: now it is full
-        client = Client(rig)
-        client.syn()
-        rig.run(0.2)
-        assert client.received == []
-        listener.accept()[0].close()
-        waiting.close()
-        rig.until(lambda: client.received)  # the kernel asks again after a second
-        assert client.received[0].names == "SYN ACK"
-
-
-def test_dial_unroutable_client_gets_an_icmp_error() -> None:
-    rig = Rig({(pack(TARGET), 0): ("255.255.255.255", 80)})
-    with contextlib.closing(rig):
-        Client(rig).syn()
-        rig.until(lambda: rig.other_frames)
-        icmp = parse_packet(rig.other_frames[0]).data
-        assert (icmp.type, icmp.code in (0, 13)) == (dpkt.icmp.ICMP_UNREACH, True)
-        assert len(rig.table) == 0
-
-
-# a client that has vanished without a word
-
-
-@pytest.mark.parametrize("is_half_closed", [False, True])
-def test_vanished_client_is_found_out_and_the_target_told(is_half_closed: bool) -> None:
-    with connected() as (rig, client, target):
-        client.is_acking = False
-        if is_half_closed:
-            target.shutdown(socket.SHUT_WR)
-            rig.until(lambda: client.has_fin)
-            client.says(ACK, ack=client.ack + 1)
-        rig.pass_time(400)
-        assert how_it_ended(rig, target) == "reset"
-        assert len(rig.table) == 0
+def test_flow_that_ends_gives_back_what_it_was_charged() -> None:
+    for ending in ("reset by the client", "dropped", "reset by the target"):
+        with narrow(memory=1 << 20) as (rig, listener):
+            upload = Upload(rig, listener, 1)
+            stall(rig, [upload])
+            assert rig.table._context.budget.used > 0
+            if ending == "reset by the client":
+                upload.client.reset()
+            elif ending == "dropped":
+                rig.table.close()
+                rig.hand_out()
+            else:
+                upload.target.close()
+                rig.until(lambda: len(rig.table) == 0)
+            assert (len(rig.table), rig.table._context.budget.used) == (0, 0), ending

@@ -199,6 +199,37 @@ def test_multicast_client_is_ignored() -> None:
         assert (client.received, rig.drops()) == ([], {"multicast": 1})
 
 
+MARTIANS = ["127.0.0.1", "0.0.0.0", "0.1.2.3", "240.0.0.1", "::1", "::", "::ffff:10.0.0.1"]
+
+
+@pytest.mark.parametrize("address", MARTIANS)
+def test_martian_client_is_never_dialled_for_nor_answered(address: str) -> None:
+    target = "2001:db8::7" if ":" in address else TARGET
+    with contextlib.closing(Rig({(pack(target), 0): ("127.0.0.1", 9)})) as rig:
+        client = Client(rig, target=target, address=address)
+        client.syn()
+        client.says(ACK, b"x")
+        client.says(RST)
+        assert (client.received, len(rig.table), rig.poller.watched) == ([], 0, 0)
+        assert rig.drops() == {"martian-source": 3}
+
+
+@pytest.mark.parametrize("address", ["255.255.255.255", "224.0.0.5", "ff02::1"])
+def test_stray_from_a_group_is_not_answered(address: str) -> None:
+    with contextlib.closing(Rig()) as rig:
+        client = Client(rig, target="2001:db8::7" if ":" in address else TARGET, address=address)
+        client.says(ACK, b"x")
+        assert (client.received, rig.drops()) == ([], {"multicast": 1})
+
+
+def test_martian_client_with_a_cookie_gets_no_flow() -> None:
+    with contextlib.closing(Rig(max_flows=2)) as rig:
+        rig.table._cookies_until = rig.now() + 10_000_000
+        client = Client(rig, address="127.0.0.1")
+        client.says(ACK, ack=1)
+        assert (client.received, rig.drops(), rig.counters.cookies_refused) == ([], {"martian-source": 1}, 0)
+
+
 def test_land_packet_is_ignored() -> None:
     with contextlib.closing(Rig()) as rig:
         client = Client(rig, port=PORT, address=TARGET)

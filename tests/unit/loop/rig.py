@@ -42,8 +42,8 @@ class Rig:
         self.tcp = TcpTable(
             sink, self.dataplane, sockets, targets, decider, Opener(), self.counters, settings, bytes(16)
         )
-        datagrams = DatagramTable(sink, self.dataplane, sockets, targets, self.counters, 1_000_000)
-        self.dataplane.attach(self.tcp, datagrams, Reassembler(self.counters))
+        self.datagrams = DatagramTable(sink, self.dataplane, sockets, targets, self.counters, 1_000_000)
+        self.dataplane.attach(self.tcp, self.datagrams, Reassembler(self.counters))
 
     def close(self) -> None:
         """End the stack, then the device."""

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.isolation import isolated, needs_namespaces
+from tunproxy.device.tun import open_tun
+from tunproxy.flow.counters import Counters
 from tunproxy.flow.small_reads import LARGE
+from tunproxy.loop.dataplane import DeviceSink
 from tunproxy.loop.device_reader import FRAME_LEN, LARGE_RUN, DeviceReader
 
 
@@ -57,3 +61,19 @@ def test_lost_device_raises() -> None:
     wire.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         reader.read()
+
+
+@needs_namespaces
+def test_device_that_is_down_has_nothing_and_loses_what_it_is_given() -> None:
+    def check() -> None:
+        device = open_tun("tun0")
+        counters = Counters()
+        sink = DeviceSink(device.fd, counters)
+        assert DeviceReader(device.fd).read() is None
+        sink.write(bytes(10) + b"E" + bytes(30))
+        sink.write_parts(bytes(10), [b"E" + bytes(30)])
+        device.close()
+        sink.write(bytes(10) + b"E" + bytes(30))
+        assert counters.snapshot()["drop_device_write"] == 3
+
+    isolated(check)

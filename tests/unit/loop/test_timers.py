@@ -142,6 +142,31 @@ def test_alarm_that_goes_back_and_forth_piles_up_nothing() -> None:
     assert alarm.calls - fired <= 2
 
 
+def test_busy_flow_with_a_keepalive_piles_up_nothing() -> None:
+    """Four deadlines that all move with every packet, for ten minutes: near, nearer, and far away."""
+    wheel = TimerWheel(0)
+    alarm = Alarm(wheel)
+    now = most = 0
+    while now < 600 * SECOND:
+        alarm.due = now + 120 * SECOND
+        wheel.schedule(alarm, alarm.due)
+        for nearer in (200_000, 30_000, 5_000):
+            alarm.set(now + nearer)
+        for _ in range(7):
+            now += 40_000
+            wheel.advance(now)
+            alarm.due = now + 120 * SECOND
+            wheel.schedule(alarm, alarm.due)
+            most = max(most, wheel._count)
+        now += 450_000
+        wheel.advance(now)
+        alarm.set(-1)
+    assert most <= 6
+    while (now := wheel.next_at()) >= 0:
+        wheel.advance(now)
+    assert wheel._count == 0
+
+
 def test_alarm_that_sets_others_while_it_fires() -> None:
     wheel = TimerWheel(0)
     second = Alarm(wheel)

@@ -1,0 +1,264 @@
+"""A conversation with a proxy before the client is answered, over real sockets."""
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.unit.flow.rig import Client, Rig, read_exactly
+from tunproxy.flow.conversation import Conversation
+from tunproxy.flow.conversing import MAX_WORDS, READ_SIZE, TALK_LIMIT
+from tunproxy.flow.ports import Opener
+from tunproxy.flow.static_decider import StaticDecider
+from tunproxy.flow.verdict import CONVERSE, FlowInfo, Verdict
+from tunproxy.wire.tcp import ACK, RST
+
+
+class Please(Conversation):
+    """Asks, wants to hear "ok\\n"; "more\\n" makes it ask again, "no\\n" raises what a test wants."""
+
+    def __init__(self, info: FlowInfo, error: BaseException) -> None:
+        super().__init__()
+        self.words = f"please {info}\n".encode()
+        self.error = error
+        self.text = b""
+
+    def begin(self) -> bytes:
+        return self.words
+
+    def heard(self, data: bytes) -> bytes:
+        self.text += data
+        line, end, rest = self.text.partition(b"\n")
+        if not end:
+            return b""
+        self.text = rest
+        if line == b"no":
+            raise self.error
+        if line == b"more":
+            return b"please!\n"
+        self.rest = rest
+        self.is_over = True
+        return b""
+
+
+class Asker(Opener):
+    """Holds such conversations, and notes what failed."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.errors: list[BaseException] = []
+        self.make: Callable[[FlowInfo], Conversation] = lambda info: Please(info, error)
+
+    def converse(self, info: FlowInfo, verdict: Verdict) -> Conversation:
+        return self.make(info)
+
+    def explain(self, info: FlowInfo, verdict: Verdict, error: BaseException) -> int:
+        self.errors.append(error)
+        return getattr(error, "errno", None) or errno.ECONNREFUSED
+
+
+@contextlib.contextmanager
+def behind_proxy(
+    error: BaseException | None = None,
+) -> Iterator[tuple[Rig, Client, socket.socket, Asker]]:
+    """Yield a rig whose flows go through a proxy, a client, the proxy's listener, and the opener."""
+    opener = Asker(error or ConnectionRefusedError(errno.ECONNREFUSED, "refused"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+        rig = Rig(decider=StaticDecider(Verdict(CONVERSE, "proxy", host, port)), opener=opener)
+        with contextlib.closing(rig):
+            yield rig, Client(rig), listener, opener
+
+
+def asked(rig: Rig, listener: socket.socket) -> socket.socket:
+    """Return the proxy's side of a connection on which the first words have arrived."""
+    proxy, _ = listener.accept()
+    words = b"please tcp 10.0.0.2:40000 -> 198.51.100.7:80\n"
+    assert read_exactly(rig, proxy, len(words)) == words
+    return proxy
+
+
+def test_client_is_answered_when_the_proxy_has_agreed() -> None:
+    with behind_proxy() as (rig, client, listener, _):
+        client.syn()
+        with asked(rig, listener) as proxy:
+            rig.run()
+            assert client.received == []
+            proxy.sendall(b"ok\n")
+            rig.until(lambda: client.received)
+            assert client.received[0].names == "SYN ACK"
+            client.says(ACK)
+            client.send(b"up")
+            assert read_exactly(rig, proxy, 2) == b"up"
+            proxy.sendall(b"down")
+            rig.until(lambda: client.stream == b"down")
+            assert rig.counters.flows_opened == 1
+
+
+def test_words_may_come_in_pieces() -> None:
+    with behind_proxy() as (rig, client, listener, _):
+        client.syn()
+        with asked(rig, listener) as proxy:
+            for piece in (b"o", b"k", b"\n"):
+                rig.run(0.02)
+                assert client.received == []
+                proxy.sendall(piece)
+            rig.until(lambda: client.received)
+
+
+def test_conversation_may_take_several_turns() -> None:
+    with behind_proxy() as (rig, client, listener, _):
+        client.syn()
+        with asked(rig, listener) as proxy:
+            for _ in range(3):
+                proxy.sendall(b"more\n")
+                assert read_exactly(rig, proxy, 8) == b"please!\n"
+            assert client.received == []
+            proxy.sendall(b"ok\n")
+            rig.until(lambda: client.received)
+
+
+def test_octets_behind_the_last_word_reach_the_client_first() -> None:
+    with behind_proxy() as (rig, client, listener, _):
+        client.syn()
+        with asked(rig, listener) as proxy:
+            proxy.sendall(b"ok\n220 hello")
+            rig.until(lambda: client.received)
+            proxy.sendall(b", you")
+            client.says(ACK)
+            rig.until(lambda: client.stream == b"220 hello, you")
+
+
+def test_end_together_with_the_last_word_reaches_the_client() -> None:
+    with behind_proxy() as (rig, client, listener, _):
+        client.syn()
+        with asked(rig, listener) as proxy:
+            proxy.sendall(b"ok\nbye")
+            proxy.shutdown(socket.SHUT_WR)
+            rig.until(lambda: client.received)
+            client.says(ACK)
+            rig.until(lambda: client.stream == b"bye" and client.has_fin)
+
+
+def test_much_behind_the_last_word_reaches_the_client_whole() -> None:
+    with behind_proxy() as (rig, client, listener, _):
+        client.syn()
+        with asked(rig, listener) as proxy:
+            data = bytes(range(256)) * (2 * READ_SIZE // 256)
+            proxy.sendall(b"ok\n" + data)
+            rig.until(lambda: client.received)
+            client.says(ACK)
+            rig.until(lambda: client.stream == data)
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "reset"),
+        (OSError(errno.EHOSTUNREACH, "no route"), "icmp"),
+        (TimeoutError(errno.ETIMEDOUT, "silent"), "nothing"),
+        (RuntimeError("broken plugin"), "reset"),
+        (SystemExit(1), "reset"),
+    ],
+)
+def test_refusal_of_the_proxy_is_what_the_client_gets(error: BaseException, answer: str) -> None:
+    with behind_proxy(error) as (rig, client, listener, opener):
+        client.syn()
+        with asked(rig, listener) as proxy:
+            proxy.sendall(b"no\n")
+            rig.until(lambda: opener.errors)
+            rig.run(0.02)
+        assert opener.errors == [error]
+        assert bool(rig.other_frames) == (answer == "icmp")
+        assert client.has_rst == (answer == "reset")
+        assert (len(rig.table), rig.poller.watched) == (0, 0)
+        assert rig.counters.flows_refused == 1
+
+
+def test_proxy_that_cannot_be_reached_refuses_the_client() -> None:
+    with behind_proxy() as (rig, client, listener, opener):
+        listener.close()
+        client.syn()
+        rig.until(lambda: client.has_rst)
+        assert (len(rig.table), opener.errors) == (0, [])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), OSError(errno.EHOSTUNREACH, "no IPv6")])
+def test_conversation_that_cannot_be_made_is_explained(error: BaseException) -> None:
+    with behind_proxy() as (rig, client, _, opener):
+
+        def fail(info: FlowInfo) -> Conversation:
+            raise error
+
+        opener.make = fail
+        client.syn()
+        rig.run(0.02)
+        assert opener.errors == [error]
+        assert client.has_rst == isinstance(error, RuntimeError)
+        assert bool(rig.other_frames) == isinstance(error, OSError)
+        assert (len(rig.table), rig.poller.watched) == (0, 0)
+
+
+def test_proxy_that_hangs_up_is_explained() -> None:
+    with behind_proxy() as (rig, client, listener, opener):
+        client.syn()
+        asked(rig, listener).close()
+        rig.until(lambda: client.has_rst)
+        assert "hung up in the middle" in str(opener.errors[0])
+
+
+def test_proxy_that_has_hung_up_before_it_is_asked_is_explained() -> None:
+    """One report says that it is reached and that it has ended."""
+    with behind_proxy() as (rig, client, listener, opener):
+        client.syn()
+        with listener.accept()[0] as proxy:
+            proxy.shutdown(socket.SHUT_WR)
+            rig.until(lambda: client.has_rst)
+        assert "hung up in the middle" in str(opener.errors[0])
+
+
+def test_proxy_that_speaks_before_it_is_asked_is_heard() -> None:
+    with behind_proxy() as (rig, client, listener, _):
+        client.syn()
+        with listener.accept()[0] as proxy:
+            proxy.sendall(b"ok\n220 hello")
+            rig.until(lambda: client.received)
+            client.says(ACK)
+            rig.until(lambda: client.stream == b"220 hello")
+
+
+def test_proxy_that_never_comes_to_the_point_is_explained() -> None:
+    with behind_proxy() as (rig, client, listener, opener):
+        client.syn()
+        with asked(rig, listener) as proxy:
+            proxy.setblocking(False)
+            sent = 0
+            while not opener.errors and sent < 4 * MAX_WORDS:
+                with contextlib.suppress(BlockingIOError, ConnectionError):
+                    sent += proxy.send(b"x" * 1000)
+                rig.turn()
+            rig.until(lambda: client.has_rst)
+        assert "not come to the point" in str(opener.errors[0])
+
+
+def test_proxy_that_says_nothing_is_given_up_in_time() -> None:
+    with behind_proxy() as (rig, client, listener, opener):
+        client.syn()
+        with asked(rig, listener):
+            rig.pass_time(TALK_LIMIT / 1e6 - 1)
+            assert opener.errors == []
+            rig.pass_time(2)
+            assert "no answer of the proxy in 30 s" in str(opener.errors[0])
+            assert (len(rig.table), rig.poller.watched) == (0, 0)
+
+
+def test_client_that_gives_up_ends_the_conversation() -> None:
+    with behind_proxy() as (rig, client, listener, _):
+        client.syn()
+        with asked(rig, listener) as proxy:
+            client.says(RST, ack=0)
+            rig.run(0.02)
+            assert proxy.recv(1) == b""
+            assert (len(rig.table), rig.poller.watched) == (0, 0)

@@ -1,0 +1,57 @@
+"""What is known of a flow, and how it is put into words."""
+
+import errno
+
+from tunproxy.flow.life import TARGET_RESET, FlowLife, lost, not_reached
+from tunproxy.flow.verdict import DIAL, FlowInfo, Verdict
+
+INFO = FlowInfo("tcp", bytes(4), 1, bytes([192, 0, 2, 1]), 443)
+
+
+def life() -> FlowLife:
+    return FlowLife(7, INFO, Verdict(DIAL, "direct"), 1000)
+
+
+def dialled(address: tuple[str, int]) -> FlowLife:
+    made = life()
+    made.dialled = address
+    made.dialled_at = 2000
+    return made
+
+
+def test_flow_that_nothing_was_dialled_for_has_no_attempts() -> None:
+    assert life().attempts() == []
+
+
+def test_attempt_that_went_well() -> None:
+    made = dialled(("192.0.2.1", 443))
+    assert made.attempts() == [], "it is not over"
+    made.note_dialled(0, 2500)
+    assert made.attempts() == [("192.0.2.1:443", 500, "")]
+
+
+def test_attempt_that_failed_keeps_its_first_result() -> None:
+    made = dialled(("2001:db8::1", 80))
+    made.note_dialled(errno.ECONNREFUSED, 3000)
+    made.note_dialled(0, 9000)
+    assert made.attempts() == [("[2001:db8::1]:80", 1000, "connection refused")]
+
+
+def test_attempt_that_the_flow_did_not_outlive_had_no_answer() -> None:
+    made = dialled(("192.0.2.1", 443))
+    made.ended_at = 5000
+    assert made.attempts() == [("192.0.2.1:443", 3000, "no answer")]
+
+
+def test_attempts_of_others_come_after_our_own() -> None:
+    made = dialled(("192.0.2.9", 1080))
+    made.note_dialled(0, 2100)
+    made.note_tried("work", 40, "wrong password")
+    made.note_tried("work", 50, "")
+    assert made.attempts() == [("192.0.2.9:1080", 100, ""), ("work", 40, "wrong password"), ("work", 50, "")]
+
+
+def test_words_for_errors() -> None:
+    assert not_reached(errno.EHOSTUNREACH) == "not reached: no route to host"
+    assert lost(errno.ECONNRESET) == lost(errno.EPIPE) == TARGET_RESET
+    assert lost(errno.ETIMEDOUT) == "lost its target: connection timed out"
