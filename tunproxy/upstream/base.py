@@ -13,10 +13,14 @@ import errno as errors
 import ipaddress
 import socket
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Final
 
 from tunproxy.errors import ConfigError, UpstreamError
+from tunproxy.flow.codec import Codec
 from tunproxy.flow.verdict import DIAL, OPEN, FlowInfo, Verdict
+from tunproxy.upstream.datagrams import DatagramUpstream
+from tunproxy.upstream.knowledge import ICMP, UDP, Knowledge
 
 # what the client is told when a flow cannot be opened
 REFUSED: Final = errors.ECONNREFUSED  # a reset, at once
@@ -25,11 +29,34 @@ SILENT: Final = errors.ETIMEDOUT  # nothing: its own patience decides
 
 
 class OpenError(UpstreamError):
-    """A flow cannot be opened. errno, REFUSED unless given, decides what the client is told."""
+    """A flow cannot be opened, and that is the upstream's doing rather than the target's.
 
-    def __init__(self, message: str, errno: int = REFUSED) -> None:
+    errno, REFUSED unless given, decides what the client is told. lacks names the ability that the upstream
+    has shown not to have ("udp", "ipv6", "names"; see ``knowledge``). who is the name of the upstream that
+    failed, where that is another than the one that was asked.
+    """
+
+    def __init__(self, message: str, errno: int = REFUSED, *, lacks: str = "", who: str = "") -> None:
         super().__init__(message)
         self.errno: Final = errno
+        self.lacks: Final = lacks
+        self.who: Final = who
+
+
+class Unreached(OpenError):
+    """The upstream's own server cannot be reached: no flow can go that way now, whatever its target."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open way: the socket, octets of the target that have been read from it, and what stands between.
+
+    rest is in the clear. With a codec, everything on the socket goes through it.
+    """
+
+    sock: socket.socket
+    rest: bytes = b""
+    codec: Codec | None = None
 
 
 class Dialer(ABC):
@@ -43,16 +70,33 @@ class Dialer(ABC):
         socket, and closes it when something goes wrong later.
         """
 
+    @abstractmethod
+    async def connect_datagrams(self, host: str, port: int) -> socket.socket:
+        """Return a connected, non-blocking UDP socket, which nobody else's datagrams reach.
+
+        With GRO, where the kernel has it: a read may return several datagrams in a row. Raises OSError.
+        The caller owns the socket.
+        """
+
 
 class Upstream(ABC):
     """A way out, under the name that rules, plugins and logs know it by."""
 
     def __init__(self, name: str) -> None:
         self.name: Final = name
+        self.knowledge: Final = Knowledge()
 
     @abstractmethod
-    def verdict(self, why: str = "") -> Verdict:
-        """Return the verdict that sends a flow this way; why is for people."""
+    def verdict_for(self, info: FlowInfo, why: str = "") -> Verdict:
+        """Return the verdict that sends this flow this way; why is for people. Must not block or raise."""
+
+    def constant(self, why: str = "") -> Verdict | None:
+        """Return what verdict_for says of every flow, so that nobody need ask; None where it depends."""
+        return None
+
+    def carries(self, info: FlowInfo) -> bool:
+        """Tell whether such a flow can go this way, as far as is known; what is not known is tried."""
+        return self.knowledge.carries(info)
 
 
 class DialUpstream(Upstream):
@@ -75,26 +119,38 @@ class DialUpstream(Upstream):
             raise ConfigError(f"upstream {name!r}: port {port} needs an address")
         self._port: Final = port
 
-    def verdict(self, why: str = "") -> Verdict:
+    def verdict_for(self, info: FlowInfo, why: str = "") -> Verdict:
+        return self.constant(why)
+
+    def constant(self, why: str = "") -> Verdict:
         return Verdict(DIAL, self.name, self._address, self._port, why=why)
 
 
 class OpenUpstream(Upstream):
-    """Reached by a conversation."""
+    """Reached by a conversation. It carries TCP only, unless it is a ``DatagramUpstream`` as well."""
 
-    def verdict(self, why: str = "") -> Verdict:
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.knowledge.declare(ICMP, False)
+        if not isinstance(self, DatagramUpstream):
+            self.knowledge.declare(UDP, False)
+
+    def verdict_for(self, info: FlowInfo, why: str = "") -> Verdict:
+        return self.constant(why)
+
+    def constant(self, why: str = "") -> Verdict:
         return Verdict(OPEN, self.name, opener=self, why=why)
 
     @abstractmethod
-    async def open(self, info: FlowInfo, dialer: Dialer) -> socket.socket:
+    async def open(self, info: FlowInfo, dialer: Dialer) -> socket.socket | Opened:
         """Return a socket whose other end is, as far as one can tell, info's target.
 
         Runs as an asyncio task on the loop of the packet path, one per flow, many at a time: it must await
         whatever takes time. It is cancelled when the client gives up or the time is over, and then closes
         what it has opened.
 
-        The socket is a connected, non-blocking stream socket that no asyncio transport uses, and not one
-        octet that the target sent has been read from it. It belongs to the flow from then on.
+        The socket is a connected, non-blocking stream socket that no asyncio transport uses. Octets of the
+        target that have been read from it already go into ``Opened``. It belongs to the flow from then on.
 
         Raise OpenError, OSError or TimeoutError when it cannot be done: errno decides what the client is
         told. Anything else that is raised or returned is a fault: it is logged with the upstream's

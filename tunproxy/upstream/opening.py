@@ -8,28 +8,33 @@ and nothing that a coroutine raises reaches the loop.
 import asyncio
 import errno
 import logging
+import os
 import socket
 import ssl
 from _socket import socket as raw_socket  # what socket.socket extends, and all that a flow needs
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from tunproxy.errors import UpstreamError
-from tunproxy.flow.ports import Opener, OpenRequest, SocketMaker
+from tunproxy import clock
+from tunproxy.flow.codec import Codec
+from tunproxy.flow.conversation import Conversation
+from tunproxy.flow.ports import DatagramRequest, Opener, OpenRequest, SocketMaker
 from tunproxy.flow.verdict import FlowInfo, Verdict
-from tunproxy.upstream.base import REFUSED, SILENT, UNREACHABLE, Dialer, OpenUpstream
+from tunproxy.upstream.base import REFUSED, SILENT, Dialer, Opened, OpenUpstream, Unreached, Upstream
+from tunproxy.upstream.complaints import Complaints
+from tunproxy.upstream.datagram_opening import DatagramOpenings
+from tunproxy.upstream.deferred import DeferredUpstream
+from tunproxy.upstream.failures import (
+    errno_of,
+    is_the_upstreams,
+    learn_from,
+    learn_from_success,
+    words_of,
+)
+from tunproxy.upstream.proxy import ProxyUpstream
 from tunproxy.upstream.sockets import KernelSockets
-
-# what connect() reports of the other side, or of ourselves running short, which passes
-_TOLD: Final = frozenset(
-    {
-        errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH,
-        errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM, errno.ETIMEDOUT,
-        errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM,
-    }
-)  # fmt: skip
 
 # our choices
 TIME_LIMIT: Final = 30.0  # seconds: longer than a handshake through two slow proxies, shorter than patience
@@ -56,7 +61,10 @@ class OpenerStatistics:
 
 
 class AsyncOpener(Opener):
-    """Opens upstreams on an asyncio loop. time_limit is in seconds, for each flow."""
+    """Opens upstreams on an asyncio loop. time_limit is in seconds, for each flow.
+
+    on_suspect is told of failures that may be the upstream's own. It must not raise.
+    """
 
     def __init__(
         self,
@@ -65,17 +73,21 @@ class AsyncOpener(Opener):
         sockets: SocketMaker | None = None,
         *,
         time_limit: float = TIME_LIMIT,
+        on_suspect: Callable[[Upstream, BaseException], None] | None = None,
     ) -> None:
         self._loop: Final = loop
         self._dataplane: Final = dataplane
         self._dialer: Final = AsyncDialer(loop, sockets or KernelSockets(0, ""))
         self._time_limit: Final = time_limit
+        self._on_suspect: Final = on_suspect
         self._pending: Final[dict[OpenRequest, _Opening]] = {}  # neither answered nor cancelled
         self._tasks: Final[set[asyncio.Task[None]]] = set()  # these and those that still clean up
         self._is_closed = False
         self._opened = 0
         self._failed = 0
         self._faults: Final[Counter[str]] = Counter()
+        self._datagrams: Final = DatagramOpenings(loop, self._dialer, self.explain, time_limit)
+        self._complaints: Final = Complaints(loop, _log.warning)
 
     def open(self, info: FlowInfo, verdict: Verdict, request: OpenRequest) -> None:
         if self._is_closed:
@@ -96,62 +108,119 @@ class AsyncOpener(Opener):
             self._dataplane.yield_loop()
 
     def close(self) -> None:
-        """Cancel everything; no request is answered after this. Runs the loop where it does not run."""
+        """Cancel everything; no request is answered after this. Runs the loop where it does not run.
+
+        Ways for datagrams end, which their users are told before.
+        """
         self._is_closed = True
+        self._complaints.close()
         for opening in list(self._pending.values()):
             self._settle(opening)
-        for task in self._tasks:
+        self._datagrams.close()
+        tasks = self._tasks | self._datagrams.tasks
+        for task in tasks:
             task.cancel()
-        if self._tasks and not self._loop.is_running():
-            self._loop.run_until_complete(asyncio.wait(set(self._tasks), timeout=CANCEL_LIMIT))
+        if tasks and not self._loop.is_running():
+            self._loop.run_until_complete(asyncio.wait(tasks, timeout=CANCEL_LIMIT))
 
     def statistics(self) -> OpenerStatistics:
         """Return the counts so far."""
-        return OpenerStatistics(len(self._pending), self._opened, self._failed, dict(self._faults))
+        pending = len(self._pending) + self._datagrams.pending
+        opened = self._opened + self._datagrams.opened
+        return OpenerStatistics(pending, opened, self._failed, dict(self._faults))
+
+    def is_undecided(self, verdict: Verdict) -> bool:
+        return isinstance(verdict.opener, DeferredUpstream)
+
+    def open_datagrams(self, info: FlowInfo, verdict: Verdict, request: DatagramRequest) -> None:
+        self._datagrams.open(info, verdict, request)
+        self._dataplane.yield_loop()
+
+    def close_datagrams(self, request: DatagramRequest) -> None:
+        if self._datagrams.close_one(request):
+            self._dataplane.yield_loop()
 
     async def _run(self, opening: "_Opening") -> None:
         """Let the upstream open the flow, and hand on what it answers."""
         upstream = opening.verdict.opener
-        sock: object = None
+        answer: object = None
         try:
             if not isinstance(upstream, OpenUpstream):
                 raise TypeError(f"{upstream!r} is no OpenUpstream")
-            sock = await upstream.open(opening.info, self._dialer)
-            checked = _checked(sock, self._loop)
+            answer = await upstream.open(opening.info, _Noting(self._dialer, opening.request.tried))
+            opened = answer if isinstance(answer, Opened) else Opened(_socket_in(answer))
+            _check(opened, self._loop)
         except BaseException as error:  # a plugin's sys.exit() must not end the process either
-            _discard(sock)
+            _discard(answer)
             if opening.request in self._pending:
-                self._on_error(opening, error)
+                number = self.explain(opening.info, opening.verdict, error)
+                self._settle(opening)
+                name, took = opening.verdict.upstream, clock.now() - opening.began_at
+                opening.request.tried(name, took, str(error) or type(error).__name__)
+                opening.request.failed(number)
             elif isinstance(error, asyncio.CancelledError):
                 raise
             return
         if self._settle(opening):
             self._opened += 1
-            opening.request.opened(checked)
+            learn_from_success(upstream, opening.info)
+            opening.request.opened(opened.sock, opened.rest, opened.codec)
         else:
-            checked.close()  # too late: nobody wants it any more
+            opened.sock.close()  # too late: nobody wants it any more
 
-    def _on_error(self, opening: "_Opening", error: BaseException) -> None:
-        info, name = opening.info, opening.verdict.upstream
-        if isinstance(error, UpstreamError):
-            _log.warning("%s: upstream %s: %s", info, name, error)
+    def converse(self, info: FlowInfo, verdict: Verdict) -> Conversation:
+        upstream = verdict.opener
+        if not isinstance(upstream, ProxyUpstream):
+            raise TypeError(f"{upstream!r} is no ProxyUpstream")
+        conversation = upstream.converse(info)
+        if not isinstance(conversation, Conversation):
+            raise TypeError(f"converse() returned {conversation!r}, not a conversation")
+        return conversation
+
+    def explain(self, info: FlowInfo, verdict: Verdict, error: BaseException) -> int:
+        self._failed += 1
+        name = verdict.upstream
+        if is_the_upstreams(error):
+            self._complain(str(info), name, words_of(error))
         elif isinstance(error, (OSError, EOFError)):
-            _log.info("%s: upstream %s: %s", info, name, str(error) or type(error).__name__)
+            _log.info("%s: upstream %s: %s", info, name, words_of(error))
         else:
             self._faults[name] += 1
             _log.error("%s: upstream %s is faulty", info, name, exc_info=error)
-        self._fail(opening, errno_of(error))
+        self._note(verdict, error)
+        return errno_of(error)
+
+    def _note(self, verdict: Verdict, error: BaseException) -> None:
+        """Keep what the failure says of the upstream."""
+        upstream = verdict.opener
+        if isinstance(upstream, Upstream):
+            learn_from(upstream, error)
+            if self._on_suspect is not None and is_the_upstreams(error):
+                self._on_suspect(upstream, error)
+
+    def unreached(self, info: FlowInfo, verdict: Verdict, error: int) -> int:
+        """Tell people that the proxy of a verdict cannot be dialled; return what the client is told."""
+        who = verdict.opener.dialled if isinstance(verdict.opener, ProxyUpstream) else ""
+        why = f"cannot reach the proxy: {os.strerror(error).lower()}"
+        return self.explain(info, verdict, Unreached(why, error, who=who))
+
+    def on_spoiled(self, upstream: str, error: BaseException) -> None:
+        self._complain("a flow was cut", upstream, f"its stream was spoiled: {words_of(error)}")
+
+    def _complain(self, what: str, upstream: str, why: str) -> None:
+        """Tell people what failed: the same of one upstream once, and then how often."""
+        if self._complaints.take(what, f"upstream {upstream}: {why}"):
+            self._dataplane.yield_loop()
 
     def _on_time_limit(self, opening: "_Opening") -> None:
         name = opening.verdict.upstream
-        _log.info("%s: upstream %s: not open after %g s", opening.info, name, self._time_limit)
-        self._fail(opening, SILENT)
-        opening.stop()
-
-    def _fail(self, opening: "_Opening", error: int) -> None:
+        self._complain(str(opening.info), name, f"not open after {self._time_limit:g} s")
         if self._settle(opening):
             self._failed += 1
-            opening.request.failed(error)
+            self._note(opening.verdict, TimeoutError("not open in time"))
+            opening.request.tried(name, clock.now() - opening.began_at, "not open in time")
+            opening.request.failed(SILENT)
+        opening.stop()
 
     def _settle(self, opening: "_Opening") -> bool:
         """Make sure that a request is answered or cancelled only once; return whether it still may be."""
@@ -160,6 +229,34 @@ class AsyncOpener(Opener):
         if opening.timer is not None:
             opening.timer.cancel()
         return True
+
+
+class _Noting(Dialer):
+    """Does what dialer does, and tells of each attempt: where, microseconds, what went wrong or ""."""
+
+    def __init__(self, dialer: Dialer, tell: Callable[[str, int, str], None]) -> None:
+        self._dialer: Final = dialer
+        self._tell: Final = tell
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        return await self._noted(host, port, self._dialer.connect(host, port))
+
+    async def connect_datagrams(self, host: str, port: int) -> socket.socket:
+        return await self._noted(host, port, self._dialer.connect_datagrams(host, port))
+
+    async def _noted(self, host: str, port: int, trying: Awaitable[socket.socket]) -> socket.socket:
+        began_at = clock.now()
+        failure = "given up"
+        try:
+            sock = await trying
+            failure = ""
+            return sock
+        except OSError as error:
+            failure = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise
+        finally:
+            place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            self._tell(place, int(clock.now() - began_at), failure)
 
 
 class AsyncDialer(Dialer):
@@ -182,6 +279,20 @@ class AsyncDialer(Dialer):
             except BaseException:
                 sock.close()
                 raise
+        raise error
+
+    async def connect_datagrams(self, host: str, port: int) -> socket.socket:
+        error = OSError(errno.EHOSTUNREACH, f"no address for {host!r}")
+        for family, address in await self._addresses(host, port):
+            bare = self._sockets.udp(family)
+            sock = socket.socket(family, socket.SOCK_DGRAM, fileno=bare.detach())
+            sock.setblocking(False)
+            try:
+                sock.connect(address)
+                return sock
+            except OSError as failure:
+                sock.close()
+                error = failure
         raise error
 
     async def _addresses(self, host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
@@ -209,6 +320,7 @@ class _Opening:
         self.info: Final = info
         self.verdict: Final = verdict
         self.request: Final = request
+        self.began_at: Final = clock.now()
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
 
@@ -218,39 +330,40 @@ class _Opening:
             self.task.cancel()
 
 
-def errno_of(error: BaseException) -> int:
-    """Return the errno that tells a client of this failure: refused, where nothing better is known."""
-    if isinstance(error, socket.gaierror):  # numbers of its own
-        return UNREACHABLE
-    if isinstance(error, TimeoutError):
-        return SILENT
-    if isinstance(error, ssl.SSLError):  # numbers of its own, too
-        return REFUSED
-    number = getattr(error, "errno", None)
-    return number if number in _TOLD else REFUSED
+def _socket_in(answer: object) -> socket.socket:
+    """Return answer if it is a socket; raises TypeError."""
+    if not isinstance(answer, raw_socket):
+        raise TypeError(f"open() returned {answer!r}, not a socket")
+    return answer  # type: ignore[return-value]  # a raw socket does for a flow
 
 
-def _checked(sock: object, loop: asyncio.AbstractEventLoop) -> socket.socket:
-    """Return sock if a flow can use it; raises TypeError or ValueError saying why not."""
-    if not isinstance(sock, raw_socket):
-        raise TypeError(f"open() returned {sock!r}, not a socket")
+def _check(opened: Opened, loop: asyncio.AbstractEventLoop) -> None:
+    """Raise TypeError or ValueError, saying why, if a flow cannot use what was opened."""
+    sock = _socket_in(opened.sock)
     if sock.type != socket.SOCK_STREAM or isinstance(sock, ssl.SSLSocket):
         raise ValueError(f"open() returned {sock!r}, not a plain stream")
     if sock.gettimeout() != 0:
         raise ValueError("open() returned a blocking socket (setblocking(False))")
+    if not isinstance(opened.rest, bytes):
+        raise TypeError(f"open() returned {opened.rest!r} as octets of the target")
+    if opened.codec is not None and not isinstance(opened.codec, Codec):
+        raise TypeError(f"open() returned {opened.codec!r} as codec")
     try:
         sock.getpeername()
     except OSError as error:
+        own = sock.getsockname()
+        if isinstance(own, tuple) and own[1]:  # it was: some proxies say yes before they know, and reset then
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from error
         raise ValueError(f"open() returned a socket that is not connected: {error}") from error
     try:
         loop.remove_reader(sock.fileno())
         loop.remove_writer(sock.fileno())
     except RuntimeError as error:
         raise ValueError("open() returned a socket that an asyncio transport uses") from error
-    return sock  # type: ignore[return-value]  # a raw socket does for a flow
 
 
-def _discard(sock: object) -> None:
-    """Close what was returned in vain, where it is a socket."""
+def _discard(answer: object) -> None:
+    """Close what was returned in vain, where it is, or holds, a socket."""
+    sock = answer.sock if isinstance(answer, Opened) else answer
     if isinstance(sock, raw_socket):
         sock.close()

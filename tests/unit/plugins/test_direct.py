@@ -11,7 +11,8 @@ def test_direct_contributes_an_upstream_that_dials_the_target() -> None:
     assert plugins.register(importlib.import_module("tunproxy_plugins.direct"), "direct")
     upstreams = plugins.upstreams()
     assert list(upstreams) == ["direct"]
-    verdict = upstreams["direct"].verdict()
+    verdict = upstreams["direct"].constant()
+    assert verdict is not None
     assert (verdict.kind, verdict.address, verdict.port) == (DIAL, "", 0)
 
 

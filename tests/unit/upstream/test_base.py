@@ -8,6 +8,8 @@ from tunproxy.errors import ConfigError, UpstreamError
 from tunproxy.flow.verdict import DIAL, OPEN, FlowInfo
 from tunproxy.upstream.base import REFUSED, SILENT, Dialer, DialUpstream, OpenError, OpenUpstream
 
+FLOW = FlowInfo("tcp", bytes([10, 0, 0, 2]), 40000, bytes([192, 0, 2, 7]), 80)
+
 
 class Proxy(OpenUpstream):
     async def open(self, info: FlowInfo, dialer: Dialer) -> socket.socket:
@@ -15,7 +17,7 @@ class Proxy(OpenUpstream):
 
 
 def test_dial_upstream_without_address_dials_the_target() -> None:
-    verdict = DialUpstream("direct").verdict("because")
+    verdict = DialUpstream("direct").verdict_for(FLOW, "because")
     assert (verdict.kind, verdict.upstream, verdict.address, verdict.port) == (DIAL, "direct", "", 0)
     assert verdict.why == "because"
 
@@ -29,7 +31,7 @@ def test_dial_upstream_without_address_dials_the_target() -> None:
     ],
 )
 def test_dial_upstream_with_address_dials_that(address: str, port: int, dialled: tuple[str, int]) -> None:
-    verdict = DialUpstream("other", address, port).verdict()
+    verdict = DialUpstream("other", address, port).verdict_for(FLOW)
     assert (verdict.address, verdict.port) == dialled
 
 
@@ -49,7 +51,7 @@ def test_dial_upstream_that_cannot_be_dialled_is_a_config_error(address: str, po
 
 def test_open_upstream_is_its_verdicts_opener() -> None:
     proxy = Proxy("proxy")
-    verdict = proxy.verdict("because")
+    verdict = proxy.verdict_for(FLOW, "because")
     assert (verdict.kind, verdict.upstream, verdict.why) == (OPEN, "proxy", "because")
     assert verdict.opener is proxy
 

@@ -6,14 +6,25 @@ import gc
 import logging
 import socket
 import ssl
+import struct
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
 import pytest
 
+from tunproxy.flow.codec import Codec
 from tunproxy.flow.ports import OpenRequest, SocketMaker
 from tunproxy.flow.verdict import OPEN, FlowInfo, Verdict
-from tunproxy.upstream.base import REFUSED, SILENT, UNREACHABLE, Dialer, OpenError, OpenUpstream
+from tunproxy.upstream.base import (
+    REFUSED,
+    SILENT,
+    UNREACHABLE,
+    Dialer,
+    Opened,
+    OpenError,
+    OpenUpstream,
+    Upstream,
+)
 from tunproxy.upstream.opening import AsyncDialer, AsyncOpener, errno_of
 from tunproxy.upstream.sockets import KernelSockets
 
@@ -39,9 +50,13 @@ class Request(OpenRequest):
 
     def __init__(self) -> None:
         self.answers: list[socket.socket | int] = []
+        self.rest = b""
+        self.codec: Codec | None = None
 
-    def opened(self, sock: socket.socket) -> None:
+    def opened(self, sock: socket.socket, rest: bytes = b"", codec: Codec | None = None) -> None:
         self.answers.append(sock)
+        self.rest = rest
+        self.codec = codec
 
     def failed(self, error: int) -> None:
         self.answers.append(error)
@@ -67,7 +82,7 @@ class Bench:
 
     def open(self, conversation: Open) -> Request:
         request = Request()
-        self.opener.open(FLOW, Proxy(conversation).verdict(), request)
+        self.opener.open(FLOW, Proxy(conversation).verdict_for(FLOW), request)
         return request
 
     def run(self, seconds: float = 0.0) -> None:
@@ -110,6 +125,34 @@ def test_open_connected_socket_goes_to_the_flow(bench: Bench, server: socket.soc
         assert answer.gettimeout() == 0
     assert bench.opener.statistics().opened == 1
     assert bench.opener.statistics().pending == 0
+
+
+def test_open_octets_read_too_early_and_codec_go_to_the_flow(bench: Bench, server: socket.socket) -> None:
+    codec = Codec()
+
+    async def eager(info: FlowInfo, dialer: Dialer) -> object:
+        return Opened(await dialer.connect(*server.getsockname()), b"220 hello", codec)
+
+    request = bench.open(eager)
+    bench.run(0.05)
+    (answer,) = request.answers
+    assert isinstance(answer, socket.socket)
+    answer.close()
+    assert request.rest == b"220 hello"
+    assert request.codec is codec
+
+
+@pytest.mark.parametrize(("rest", "codec"), [("220", None), (b"", "rot13")])
+def test_open_useless_rest_or_codec_is_a_fault_and_closed(
+    bench: Bench, server: socket.socket, rest: bytes, codec: Codec
+) -> None:
+    async def faulty(info: FlowInfo, dialer: Dialer) -> object:
+        return Opened(await dialer.connect(*server.getsockname()), rest, codec)
+
+    assert bench.answer_to(faulty) == REFUSED
+    assert bench.opener.statistics().faults == {"proxy": 1}
+    with server.accept()[0] as conn:
+        assert conn.recv(1) == b""
 
 
 def test_open_from_inside_select_begins_later_and_asks_the_packet_path_to_yield(bench: Bench) -> None:
@@ -212,6 +255,24 @@ def test_open_useless_answer_is_a_fault(bench: Bench, conversation: Open) -> Non
     assert bench.answer_to(conversation) == REFUSED
     assert bench.opener.statistics().faults == {"proxy": 1}
     gc.collect()  # what was not closed warns, which fails the test
+
+
+def test_open_socket_that_was_reset_meanwhile_is_no_fault(
+    bench: Bench, server: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some proxies say that the target is reached before they have tried."""
+
+    async def eager(info: FlowInfo, dialer: Dialer) -> object:
+        made = await dialer.connect(*server.getsockname()[:2])
+        accepted = server.accept()[0]
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+        await asyncio.sleep(0.02)
+        return made
+
+    assert bench.answer_to(eager) == errno.ECONNRESET
+    assert bench.opener.statistics().faults == {}
+    assert "upstream proxy: Connection reset by peer" in caplog.text
 
 
 def test_open_blocking_socket_is_a_fault_and_closed(bench: Bench, server: socket.socket) -> None:
@@ -417,3 +478,99 @@ def test_dialer_sockets_come_from_the_socket_maker(server: socket.socket) -> Non
 
     with run(connect()) as sock:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == 3
+
+
+def test_dialer_connects_datagrams_to_an_address_or_a_name() -> None:
+    async def exchange(host: str) -> bytes:
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("127.0.0.1", 0))
+            dialer = AsyncDialer(loop, KernelSockets(0, ""))
+            with await dialer.connect_datagrams(host, server.getsockname()[1]) as sock:
+                assert sock.gettimeout() == 0
+                sock.send(b"question")
+                data, client = server.recvfrom(100)
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                    stranger.sendto(b"nothing of yours", client)
+                server.sendto(data + b", answer", client)
+                return await asyncio.wait_for(loop.sock_recv(sock, 100), 5)
+
+    for host in ("127.0.0.1", "localhost"):
+        if host == "localhost" and socket.getaddrinfo(host, 1)[0][0] != socket.AF_INET:
+            continue
+        assert asyncio.run(exchange(host)) == b"question, answer"
+
+
+class Suspicions:
+    """Who is told that an upstream may have failed."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+        self.loop = asyncio.new_event_loop()
+        self.opener = AsyncOpener(self.loop, Path(), on_suspect=self.on_suspect, time_limit=0.02)
+
+    def on_suspect(self, upstream: Upstream, error: BaseException) -> None:
+        who = error.who if isinstance(error, OpenError) and error.who else upstream.name
+        self.heard.append((who, type(error).__name__))
+
+    def close(self) -> None:
+        self.opener.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def suspicions() -> Iterator[Suspicions]:
+    made = Suspicions()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "heard"),
+    [
+        (OpenError("wrong password"), [("proxy", "OpenError")]),
+        (TimeoutError(), [("proxy", "TimeoutError")]),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "target"), []),
+    ],
+)
+def test_failure_that_may_be_the_upstreams_is_told(
+    error: Exception, heard: list[tuple[str, str]], suspicions: Suspicions
+) -> None:
+    verdict = Proxy(nothing).verdict_for(FLOW)
+    suspicions.opener.explain(FLOW, verdict, error)
+    assert suspicions.heard == heard
+
+
+def test_failure_that_shows_a_lack_is_remembered_for_the_next_flow(suspicions: Suspicions) -> None:
+    proxy = Proxy(nothing)
+    suspicions.opener.explain(FLOW, proxy.verdict_for(FLOW), OpenError("no", lacks="ipv6"))
+    assert proxy.knowledge.has("ipv6") is False
+
+
+def test_time_limit_that_passes_is_told(suspicions: Suspicions) -> None:
+    async def patient(info: FlowInfo, dialer: Dialer) -> object:
+        await asyncio.sleep(60)
+        return None
+
+    suspicions.opener.open(FLOW, Proxy(patient).verdict_for(FLOW), Request())
+    suspicions.loop.run_until_complete(asyncio.sleep(0.05))
+    assert suspicions.heard == [("proxy", "TimeoutError")]
+
+
+def test_proxy_that_the_packet_path_could_not_dial_is_told(suspicions: Suspicions) -> None:
+    verdict = Proxy(nothing).verdict_for(FLOW)
+    assert suspicions.opener.unreached(FLOW, verdict, errno.EHOSTUNREACH) == errno.EHOSTUNREACH
+    assert suspicions.heard == [("proxy", "Unreached")]
+    assert suspicions.opener.statistics().failed == 1
+
+
+def test_flow_that_reaches_ipv6_shows_that_the_upstream_can(bench: Bench, server: socket.socket) -> None:
+    six = FlowInfo("tcp", bytes(16), 40000, bytes(15) + b"\x07", 80)
+    proxy = Proxy(lambda info, dialer: dialer.connect(*server.getsockname()))
+    request = Request()
+    bench.opener.open(six, proxy.verdict_for(six), request)
+    bench.run(0.05)
+    (answer,) = request.answers
+    assert isinstance(answer, socket.socket)
+    answer.close()
+    assert proxy.knowledge.has("ipv6") is True

@@ -1,0 +1,35 @@
+"""The member that somebody chose."""
+
+from collections.abc import Sequence
+
+from tunproxy.plugin.api import ConfigError, FlowInfo, Group, Upstream
+
+
+class Select(Group):
+    """Sends flows through the chosen member: the first one, until choose says otherwise.
+
+    Whoever calls choose keeps the choice for the next start (chosen); it is forgotten with the group.
+    """
+
+    def __init__(self, name: str, members: Sequence[str], chosen: str = "") -> None:
+        super().__init__(name, members)
+        self.chosen = members[0]
+        if chosen:
+            self.choose(chosen)
+
+    def choose(self, member: str) -> None:
+        """Send new flows through member from now on; raises ConfigError where it is none."""
+        if member not in self.member_names:
+            known = ", ".join(self.member_names)
+            raise ConfigError(f"group {self.name!r} has no member {member!r} (it has: {known})")
+        self.chosen = member
+
+    def current(self) -> Upstream | None:
+        return self.members[self.member_names.index(self.chosen)] if self.members else None
+
+    def pick(self, info: FlowInfo) -> Upstream | None:
+        member = self.current()
+        return member if member is not None and member.carries(info) else None
+
+    def carries(self, info: FlowInfo) -> bool:
+        return self.pick(info) is not None

@@ -1,0 +1,35 @@
+"""The member that answers fastest."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tunproxy.plugin.api import FlowInfo, Group, Plan, Upstream
+
+
+class UrlTest(Group):
+    """Sends flows through the member with the least delay, that is well and can carry them.
+
+    It stays with a member as long as no other is faster by more than tolerance, in ms. Before the first
+    test, and where none has succeeded, the first member is as good as any.
+    """
+
+    def __init__(self, name: str, members: Sequence[str], plan: Plan, tolerance: int) -> None:
+        super().__init__(name, members, plan)
+        self._tolerance: Final = tolerance
+        self._current: Upstream | None = None
+
+    def current(self) -> Upstream | None:
+        return self._current
+
+    def pick(self, info: FlowInfo) -> Upstream | None:
+        usable = self.usable(info)
+        tested = [(delay, member) for member in usable if (delay := self.delay_of(member)) is not None]
+        if not tested:
+            return usable[0] if usable else None
+        least, fastest = min(tested, key=lambda found: found[0])
+        for delay, member in tested:
+            if member is self._current and delay <= least + self._tolerance:
+                return member
+        if self._current is None or self._current.carries(info):  # else it stays for the others
+            self._current = fastest
+        return fastest

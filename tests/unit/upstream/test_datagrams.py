@@ -1,0 +1,45 @@
+"""A way for datagrams lives as long as its control stream."""
+
+import asyncio
+import socket
+
+import pytest
+
+from tunproxy.flow.framing import Framing
+from tunproxy.upstream.datagrams import DatagramWay
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def way(control: socket.socket | None) -> DatagramWay:
+    if control is not None:
+        control.setblocking(False)
+    return DatagramWay(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), Framing(), control)
+
+
+def test_ended_waits_for_the_end_of_the_control_stream_whatever_it_says() -> None:
+    async def run() -> list[bool]:
+        ours, theirs = socket.socketpair()
+        made = way(ours)
+        waiting = asyncio.ensure_future(made.ended())
+        theirs.sendall(b"chatter")
+        await asyncio.sleep(0.01)
+        states = [waiting.done()]
+        theirs.close()
+        await asyncio.wait_for(waiting, 5)
+        made.close()
+        return [*states, waiting.done(), ours.fileno() < 0]
+
+    assert asyncio.run(run()) == [False, True, True]
+
+
+def test_ended_without_a_control_stream_never_comes() -> None:
+    async def run() -> None:
+        made = way(None)
+        try:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(made.ended(), 0.01)
+        finally:
+            made.close()
+
+    asyncio.run(run())

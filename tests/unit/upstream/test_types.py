@@ -1,0 +1,149 @@
+"""Upstreams from tables and URLs: what users write becomes an upstream, or a sentence that helps."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from tunproxy.errors import ConfigError
+from tunproxy.flow.verdict import FlowInfo, Verdict
+from tunproxy.secret import Secret
+from tunproxy.upstream.base import Upstream
+from tunproxy.upstream.types import UpstreamType, build_from_url, passwords_in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    server: str
+    port: int = 7
+    user: str = ""
+    password: Secret = Secret("")  # noqa: RUF009
+    fast: bool = False
+
+
+class Made(Upstream):
+    def __init__(self, name: str, options: Options) -> None:
+        super().__init__(name)
+        self.options = options
+
+    def verdict_for(self, info: FlowInfo, why: str = "") -> Verdict:
+        raise NotImplementedError
+
+
+KIND = UpstreamType("echo", Options, Made)
+
+
+def options_of(url: str) -> Options:
+    made = build_from_url(url, {"echo": KIND})
+    assert isinstance(made, Made)
+    assert made.name == "upstream"
+    return made.options
+
+
+def test_build_takes_what_is_given_and_defaults_for_the_rest() -> None:
+    made = KIND.build("work", {"server": "192.0.2.1", "password": "swordfish"})
+    assert isinstance(made, Made)
+    assert made.name == "work"
+    assert made.options == Options(server="192.0.2.1", password=Secret("swordfish"))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({}, "missing required field `server`"),
+        (
+            {"server": "a", "prot": 1},
+            "echo has no option 'prot' (it has: fast, password, port, server, user)",
+        ),
+        ({"server": "a", "port": "x"}, "port: expected `int`, got `str`"),
+        ({"server": "a", "password": 7}, "password: expected secret, got int"),
+    ],
+)
+def test_build_says_which_option_is_wrong(table: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        KIND.build("work", table)
+    assert f"upstream 'work': {message}" in str(caught.value).replace("object ", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("echo://192.0.2.1", Options(server="192.0.2.1")),
+        ("echo://192.0.2.1:90/", Options(server="192.0.2.1", port=90)),
+        ("echo://[2001:db8::1]:90", Options(server="2001:db8::1", port=90)),
+        ("echo://joe:a%40b%3A@proxy.example:90", Options(
+            server="proxy.example", port=90, user="joe", password=Secret("a@b:"))),
+        ("echo://h?fast=true", Options(server="h", fast=True)),
+        ("echo://h?fast", Options(server="h", fast=True)),
+        ("echo://h?fast=no&port=9", Options(server="h", port=9)),
+    ],
+)  # fmt: skip
+def test_url_becomes_options(url: str, expected: Options) -> None:
+    assert options_of(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("socks9://h", "cannot use an upstream of type 'socks9': there is none (there are: echo)"),
+        ("h:1080", "must be like socks5://user:password@host:port"),
+        ("echo://", "must be like"),
+        ("", "must be like"),
+        ("echo://h:99999", "no port behind the host's colon (0 to 65535)"),
+        ("echo://h:x", "no port behind the host's colon"),
+        ("echo://h/path", "a proxy has no path"),
+        ("echo://[::1", "an IPv6 address stands in [ ]"),
+        ("echo://h?speed=9", "echo has no option 'speed'"),
+        ("echo://h?fast=maybe", "fast: expected `bool`, got `str`"),
+    ],
+)
+def test_url_that_makes_no_sense_is_explained(url: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_from_url(url, {"echo": KIND})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("echo://joe:hunt/er2@h:1", "/ ? # in user or password must be %2F %3F %23"),
+        ("echo://joe:hunt#er2@h:1", "/ ? # in user or password must be %2F %3F %23"),
+        ("echo://joe:hunt?er2@h:1", "/ ? # in user or password must be %2F %3F %23"),
+        ("echo://joe:hunter2", "no port behind the host's colon"),
+        ("echo://joe:x@h:hunter2", "no port behind the host's colon"),
+        ("echo://2001:db8::1:1080", "an IPv6 address stands in [ ]"),
+        ("echo://joe:hunter2@[h:1", "an IPv6 address stands in [ ]"),
+        ("echo://joe:hunter2@", "it names no host"),
+        ("echo://joe:%ffhunter2@h", "the password is not UTF-8"),
+        ("echo://joe:hunter2@h?password=hunter2", "it gives password twice"),
+        ("echo://h:1?port=2", "it gives port twice"),
+    ],
+)
+def test_url_error_says_what_to_do_and_never_what_may_be_a_password(url: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        options_of(url)
+    assert message in str(caught.value)
+    assert "hunt" not in str(caught.value)
+    assert "er2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "passwords"),
+    [
+        ("socks5://joe:sw%3Ard@h:1", ["sw%3Ard"]),
+        ("socks5://joe:a@b:c@h:1", ["a@b:c"]),
+        ("socks5://joe:a/b#c?d@h:1", ["a/b#c?d"]),
+        ("socks5://joe@h:1?password=x&udp=no", ["x"]),
+        ("socks5://joe@h:1080", []),
+        ("socks5://h:1080", []),
+        ("nonsense", []),
+    ],
+)
+def test_passwords_are_found_as_they_stand(url: str, passwords: list[str]) -> None:
+    assert passwords_in(url) == passwords
+
+
+def test_url_error_never_repeats_the_password() -> None:
+    for url in ("socks9://joe:swordfish@h", "echo://joe:swordfish@h/x", "echo://joe:swordfish@h:x"):
+        with pytest.raises(ConfigError) as caught:
+            build_from_url(url, {"echo": KIND})
+        assert "swordfish" not in str(caught.value)

@@ -1,0 +1,63 @@
+"""What people are told of upstreams that fail: once, and then how often, however many flows it meets.
+
+A dead proxy behind a browser is hundreds of flows in a second, of which each line would say the same.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+# our choices
+QUIET: Final = 10.0  # seconds in which the same complaint is counted only
+MAX_KEPT: Final = 64  # complaints that are told apart; beyond, each is told
+
+
+class Complaints:
+    """Tells each complaint once, and after QUIET seconds how many more there have been, if any.
+
+    tell is called with a line, as a logger's method is.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[..., object]) -> None:
+        self._loop: Final = loop
+        self._tell: Final = tell
+        self._more: Final[dict[str, int]] = {}  # by complaint, those that nobody was told of
+        self._timers: Final[dict[str, asyncio.TimerHandle]] = {}
+
+    def take(self, what: str, why: str) -> bool:
+        """Take the complaint why about what, a flow.
+
+        Return whether a timer was set, which the loop has to be given a turn for.
+        """
+        if why in self._more:
+            self._more[why] += 1
+            return False
+        self._tell("%s: %s", what, why)
+        if len(self._more) >= MAX_KEPT or self._loop.is_closed():
+            return False
+        self._more[why] = 0
+        self._timers[why] = self._loop.call_later(QUIET, self._on_quiet, why)
+        return True
+
+    def close(self) -> None:
+        """Tell what has not been told, and wait for nothing more."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for why in list(self._more):
+            self._summarize(why)
+        self._more.clear()
+        self._timers.clear()
+
+    def _on_quiet(self, why: str) -> None:
+        del self._timers[why]
+        if self._summarize(why):
+            self._more[why] = 0
+            self._timers[why] = self._loop.call_later(QUIET, self._on_quiet, why)
+        else:
+            del self._more[why]
+
+    def _summarize(self, why: str) -> bool:
+        count = self._more[why]
+        if count:
+            self._tell("%s more %s: %s", count, "flow" if count == 1 else "flows", why)
+        return count > 0

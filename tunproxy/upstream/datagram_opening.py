@@ -1,0 +1,190 @@
+"""Runs the coroutines that open ways for datagrams, and keeps the ways until they end.
+
+    open ─▶ (open_datagrams) ─▶ opened ─▶ (ended) ─▶ ended        the request's, each at most once
+                             └▶ failed            └▶ close_one
+
+Whatever an upstream does wrong stays here, as with streams (``opening``).
+"""
+
+import asyncio
+import logging
+import socket
+from _socket import socket as raw_socket
+from collections.abc import Callable
+from typing import Final
+
+from tunproxy.flow.framing import Framing
+from tunproxy.flow.ports import DatagramRequest
+from tunproxy.flow.verdict import FlowInfo, Verdict
+from tunproxy.upstream.base import REFUSED, Dialer, OpenError, Upstream
+from tunproxy.upstream.datagrams import DatagramUpstream, DatagramWay
+from tunproxy.upstream.deferred import DeferredUpstream
+from tunproxy.upstream.knowledge import UDP
+
+_log: Final = logging.getLogger(__name__)
+
+Explain = Callable[[FlowInfo, Verdict, BaseException], int]
+
+
+class DatagramOpenings:
+    """Opens ways on an asyncio loop, each within time_limit seconds.
+
+    explain tells people of a failure, and returns the errno that tells the client.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, dialer: Dialer, explain: Explain, time_limit: float
+    ) -> None:
+        self._loop: Final = loop
+        self._dialer: Final = dialer
+        self._explain: Final = explain
+        self._time_limit: Final = time_limit
+        self._live: Final[dict[DatagramRequest, _Way]] = {}  # being opened, or open
+        self.tasks: Final[set[asyncio.Task[None]]] = set()  # of these, and those that still clean up
+        self.opened = 0
+        self._is_closed = False
+
+    @property
+    def pending(self) -> int:
+        """How many ways are being opened."""
+        return sum(not way.is_open for way in self._live.values())
+
+    def open(self, info: FlowInfo, verdict: Verdict, request: DatagramRequest) -> None:
+        """Begin to open; see ``Opener.open_datagrams``."""
+        if self._is_closed:
+            request.failed(REFUSED)
+            return
+        way = _Way(info, verdict, request)
+        way.timer = self._loop.call_later(self._time_limit, self._on_time_limit, way)
+        self._live[request] = way
+        way.task = self._loop.create_task(self._run(way), name=f"open {info}")
+        self.tasks.add(way.task)
+        way.task.add_done_callback(self.tasks.discard)
+
+    def close_one(self, request: DatagramRequest) -> bool:
+        """Close the way of request; return whether the loop has something to do for that."""
+        way = self._live.get(request)
+        if way is None or not self._take(way) or self._loop.is_closed():
+            return False
+        way.stop()
+        return True
+
+    def close(self) -> None:
+        """End all ways, and tell those who use them; the tasks are left to whoever closes the loop."""
+        self._is_closed = True
+        for way in list(self._live.values()):
+            if self._take(way):
+                if way.is_open:
+                    way.request.ended()
+                way.stop()
+
+    async def _run(self, way: "_Way") -> None:
+        answer: object = None
+        try:
+            answer = await self._answer(way)
+            if not isinstance(answer, Verdict):
+                _check(answer)
+        except BaseException as error:  # a plugin's sys.exit() must not end the process either
+            _discard(answer)
+            if way.request in self._live:
+                number = self._explain(way.info, way.verdict, error)
+                self._take(way)
+                way.request.failed(number)
+            elif isinstance(error, asyncio.CancelledError):
+                raise
+            return
+        if isinstance(answer, Verdict):
+            if self._take(way):
+                way.request.decided(answer)
+            return
+        assert isinstance(answer, DatagramWay)
+        try:
+            await self._hold(way, answer)
+        finally:
+            answer.close()
+
+    async def _answer(self, way: "_Way") -> object:
+        upstream = way.verdict.opener
+        if isinstance(upstream, DeferredUpstream):
+            return await upstream.decided(way.info)
+        if isinstance(upstream, DatagramUpstream):
+            return await upstream.open_datagrams(way.info, self._dialer)
+        raise OpenError("it carries no datagrams", lacks=UDP)
+
+    async def _hold(self, way: "_Way", opened: DatagramWay) -> None:
+        """Hand the way over, and wait until it ends or nobody wants it any more."""
+        if way.request not in self._live:
+            return  # too late
+        if way.timer is not None:
+            way.timer.cancel()
+        way.is_open = True
+        self.opened += 1
+        upstream = way.verdict.opener
+        if isinstance(upstream, Upstream):
+            upstream.knowledge.learn(UDP, True)
+        way.request.opened(opened.sock, opened.framing)
+        try:
+            await opened.ended()
+        except Exception:
+            _log.exception("%s: upstream %s is faulty", way.info, way.verdict.upstream)
+        if self._take(way):
+            _log.info("%s: upstream %s ended the way for datagrams", way.info, way.verdict.upstream)
+            way.request.ended()
+
+    def _on_time_limit(self, way: "_Way") -> None:
+        if way.request in self._live:
+            error = TimeoutError(f"not open after {self._time_limit:g} s")
+            number = self._explain(way.info, way.verdict, error)
+            self._take(way)
+            way.request.failed(number)
+        way.stop()
+
+    def _take(self, way: "_Way") -> bool:
+        """Make sure that a request hears nothing more after its last answer; return whether it still may."""
+        if way.timer is not None:
+            way.timer.cancel()
+        return self._live.pop(way.request, None) is not None
+
+
+class _Way:
+    """One way, being opened or open."""
+
+    def __init__(self, info: FlowInfo, verdict: Verdict, request: DatagramRequest) -> None:
+        self.info: Final = info
+        self.verdict: Final = verdict
+        self.request: Final = request
+        self.is_open = False
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    def stop(self) -> None:
+        """Cancel the coroutine, which closes the way."""
+        if self.task is not None:
+            self.task.cancel()
+
+
+def _check(answer: object) -> None:
+    """Raise TypeError or ValueError, saying why, if the packet path cannot use what was opened."""
+    if not isinstance(answer, DatagramWay):
+        raise TypeError(f"open_datagrams() returned {answer!r}, not a DatagramWay")
+    sock = answer.sock
+    if not isinstance(sock, raw_socket) or sock.type != socket.SOCK_DGRAM:
+        raise ValueError(f"open_datagrams() returned {sock!r}, not a UDP socket")
+    if sock.gettimeout() != 0:
+        raise ValueError("open_datagrams() returned a blocking socket (setblocking(False))")
+    if not isinstance(answer.framing, Framing):
+        raise TypeError(f"open_datagrams() returned {answer.framing!r} as framing")
+    if answer.control is not None and answer.control.gettimeout() != 0:
+        raise ValueError("open_datagrams() returned a blocking stream (setblocking(False))")
+    try:
+        sock.getpeername()
+    except OSError as error:
+        raise ValueError(f"open_datagrams() returned a socket that is not connected: {error}") from error
+
+
+def _discard(answer: object) -> None:
+    """Close what was returned in vain."""
+    if isinstance(answer, DatagramWay):
+        for sock in (answer.sock, answer.control):
+            if isinstance(sock, raw_socket):
+                sock.close()

@@ -1,0 +1,65 @@
+"""Upstreams that carry datagrams: a coroutine opens the way, and the packet path uses it.
+
+The way is one connected UDP socket. What goes through it stands behind a header that names the target
+(``flow.framing``), so that one way serves many targets of one client's port.
+"""
+
+import asyncio
+import socket
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tunproxy.flow.framing import Framing
+from tunproxy.flow.verdict import FlowInfo
+
+if TYPE_CHECKING:
+    from tunproxy.upstream.base import Dialer
+
+# our choice
+READ_SIZE: Final = 4096
+
+
+@dataclass(frozen=True)
+class DatagramWay:
+    """An open way for datagrams. Whoever has it closes it.
+
+    sock is a connected, non-blocking UDP socket, with GRO where the kernel has it: what is read may be
+    several datagrams of one size, each with a header of its own. control, where there is one, is a
+    non-blocking stream: the way is over when it ends, and nothing that it says matters.
+    """
+
+    sock: socket.socket
+    framing: Framing
+    control: socket.socket | None = None
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self.sock.close()
+        if self.control is not None:
+            self.control.close()
+
+    async def ended(self) -> None:
+        """Wait until the control stream ends; without one for ever."""
+        loop = asyncio.get_running_loop()
+        if self.control is None:
+            await loop.create_future()
+            return
+        try:
+            while await loop.sock_recv(self.control, READ_SIZE):
+                pass
+        except OSError:
+            pass
+
+
+class DatagramUpstream(ABC):  # beside OpenUpstream, which most of them are as well
+    """An upstream that carries UDP. A verdict of kind OPEN or CONVERSE names it as its opener."""
+
+    @abstractmethod
+    async def open_datagrams(self, info: FlowInfo, dialer: "Dialer") -> DatagramWay:
+        """Return a way for the datagrams of one client's port to all targets of one family.
+
+        info is the flow that began it. Another family takes another way: not every proxy has one socket for
+        both (sing-box has not). Runs as ``OpenUpstream.open`` does, is cancelled as it is, and
+        raises what it raises.
+        """

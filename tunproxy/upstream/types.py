@@ -1,0 +1,133 @@
+"""Kinds of upstreams that users may ask for by name, in the configuration or as the scheme of a URL."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from tunproxy.errors import ConfigError
+from tunproxy.secret import Secret
+from tunproxy.upstream.base import Upstream
+
+_LIKE: Final = "it must be like socks5://user:password@host:port"
+
+URL_NAME: Final = "upstream"  # what an upstream from the command line is called
+
+
+@dataclass(frozen=True)
+class UpstreamType:
+    """A kind of upstream. options is a dataclass: its fields are what users may, or have to, say.
+
+    make gets the upstream's name and an instance of options; it raises ConfigError for what cannot be.
+    is_group says that it is a kind of ``Group``, which no URL can name.
+    """
+
+    name: str
+    options: type
+    make: Callable[[str, Any], Upstream]
+    is_group: bool = False
+
+    def build(self, name: str, table: Mapping[str, object]) -> Upstream:
+        """Return the upstream that table describes; raises ConfigError naming the field that is wrong."""
+        fields = {field.name for field in dataclasses.fields(self.options)}
+        for key in table:
+            if key not in fields:
+                known = ", ".join(sorted(fields))
+                raise ConfigError(f"upstream {name!r}: {self.name} has no option {key!r} (it has: {known})")
+        return self.make(name, convert_table(f"upstream {name!r}", self.options, table))
+
+
+def build_from_url(url: str, types: Mapping[str, UpstreamType], name: str = URL_NAME) -> Upstream:
+    """Return the upstream that a URL names: ``scheme://user:password@host:port?option=value``.
+
+    The scheme is the upstream's type. Raises ConfigError, which never repeats the password.
+    """
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError as error:
+        raise ConfigError(
+            "cannot use this upstream URL: it is none (an IPv6 address stands in [ ])"
+        ) from error
+    if not parts.scheme or not parts.netloc:
+        raise ConfigError(f"cannot use this upstream URL: {_LIKE}")
+    kind = types.get(parts.scheme)
+    if kind is None or kind.is_group:
+        known = sorted(name for name, other in types.items() if not other.is_group)
+        why = f"there is none (there are: {', '.join(known)})"
+        raise ConfigError(f"cannot use an upstream of type {parts.scheme!r}: {why}")
+    beyond = parts.path.strip("/") + parts.query + parts.fragment
+    if "@" in beyond and "@" not in parts.netloc:  # what was meant as the password's ends the netloc
+        raise ConfigError("cannot use this upstream URL: / ? # in user or password must be %2F %3F %23")
+    try:
+        port = parts.port
+    except ValueError as error:  # which may repeat a password
+        why = "an IPv6 address stands in [ ]" if parts.netloc.count(":") > 2 else "0 to 65535"
+        raise ConfigError(f"cannot use this upstream URL: no port behind the host's colon ({why})") from error
+    if not parts.hostname:
+        raise ConfigError(f"cannot use this upstream URL: it names no host ({_LIKE})")
+    if parts.path not in ("", "/") or parts.fragment:
+        raise ConfigError("cannot use this upstream URL: a proxy has no path")
+    table: dict[str, object] = {"server": parts.hostname}
+    if port is not None:
+        table["port"] = port
+    for key, text in (("user", parts.username), ("password", parts.password)):
+        if text:
+            try:
+                table[key] = unquote(text, errors="strict")
+            except UnicodeDecodeError as error:
+                raise ConfigError(f"cannot use this upstream URL: the {key} is not UTF-8") from error
+    fields = {field.name: field.type for field in dataclasses.fields(kind.options)}
+    for key, value in parse_qsl(parts.query, keep_blank_values=True):
+        if key in table:
+            raise ConfigError(f"cannot use this upstream URL: it gives {key} twice")
+        table[key] = _from_text(value, fields.get(key))
+    return kind.build(name, table)
+
+
+def passwords_in(url: str) -> list[str]:
+    """Return the passwords in a URL as they stand there, encoded as they are; it may be no good as a URL.
+
+    What is too much is harmless: this is for hiding them.
+    """
+    login, at, _ = url.partition("://")[2].rpartition("@")
+    found = [login.partition(":")[2]] if at else []
+    found += [part[9:] for part in re.split("[?&#]", url)[1:] if part.startswith("password=")]
+    return [password for password in found if password]
+
+
+def convert_table(what: str, schema: type, table: Mapping[str, object]) -> object:
+    """Return table as an instance of schema, a dataclass of options; every key is one of its fields.
+
+    what begins the message of the ConfigError that is raised where a value is of another type, or missing.
+    """
+    try:
+        converted: object = msgspec.convert(dict(table), schema, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{what}: {_worded(error)}") from error
+    return converted
+
+
+def _from_text(value: str, kind: object) -> object:
+    """Return value as what a field of this type wants, where it can only be meant so."""
+    if kind in (bool, "bool") and value.lower() in ("true", "false", "1", "0", "yes", "no", ""):
+        return value.lower() in ("true", "1", "yes", "")
+    if kind in (int, "int") and value.isdecimal():
+        return int(value)
+    return value
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Secret and isinstance(value, (str, Secret)):
+        return value if isinstance(value, Secret) else Secret(value)
+    raise TypeError(f"expected {kind.__name__.lower()}, got {type(value).__name__}")
+
+
+def _worded(error: msgspec.ValidationError) -> str:
+    """Return the library's words in the form of ours: where first, then what."""
+    words, _, where = str(error).partition(" - at `$.")
+    words = words[:1].lower() + words[1:]
+    return f"{where.rstrip('`')}: {words}" if where else words
