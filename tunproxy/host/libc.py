@@ -36,6 +36,11 @@ def unshare(flags: int) -> None:
     _checked(_libc().unshare(flags))
 
 
+def setns(fd: int, kind: int) -> None:
+    """Move this thread into the namespace of a kind (CLONE_NEW*) that fd is open on. Raises OSError."""
+    _checked(_libc().setns(fd, kind))
+
+
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
     """Mount source on target. Raises OSError."""
     kind_or_null = kind.encode() or None

@@ -17,7 +17,7 @@ def test_device_arrives_with_name_offloads_and_open_descriptors() -> None:
     assert received is not None
     assert (received.name, received.offload) == ("tun7", offload)
     assert not any(os.get_inheritable(descriptor) for descriptor in [received.fd, *others])
-    received.write(b"frame")
+    os.write(received.fd, b"frame")
     os.write(others[0], b"more")
     assert (os.read(device_end, 10), os.read(other_end, 10)) == (b"frame", b"more")
     for descriptor in (device, device_end, other, other_end, received.fd, *others):

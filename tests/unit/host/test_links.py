@@ -6,6 +6,7 @@ from tunproxy.host import sysctl
 from tunproxy.host.addresses import TUN_IPV4, TUN_IPV6
 from tunproxy.host.links import Address, LinkUp, has_ipv6, has_link, tun_addresses
 from tunproxy.host.netlink import Netlink
+from tunproxy.loop.device_reader import DeviceReader
 
 pytestmark = needs_namespaces
 
@@ -18,7 +19,9 @@ def test_link_up_sends_nothing_of_its_own_accord() -> None:
             Address("tun0", TUN_IPV4).apply(net)
             Address("tun0", TUN_IPV6).apply(net)
         multicast_reports = [
-            frame for frame in iter(device.read, None) if frame[10] >> 4 == 6 and frame[16] != 0
+            frame
+            for frame in iter(DeviceReader(device.fd).read, None)
+            if frame[10] >> 4 == 6 and frame[16] != 0
         ]
         assert multicast_reports == []
 

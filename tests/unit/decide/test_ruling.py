@@ -1,0 +1,188 @@
+"""What rules say of a flow, and what is looked up for them."""
+
+import time
+
+import pytest
+
+from tests.unit.decide.world import Names, Way, World, flow, named, trace
+from tunproxy.decide.trace import DECIDED, SNIFFING, WAITING
+from tunproxy.flow.verdict import DIAL, OPEN, REJECT, SNIFF, Verdict
+from tunproxy.rules.facts import NEEDS_ADDRESS, NEEDS_NAME
+
+FAKE = "198.18.0.7"
+
+
+def test_first_rule_that_matches_decides() -> None:
+    world = World("DST-PORT,22,REJECT", "IP-CIDR,93.0.0.0/8,work", "MATCH,direct")
+    info = flow()
+    assert world.decide(info) == ("work", "rule 1")
+    assert (trace(info).rule, trace(info).state, trace(info).ruling) == (1, DECIDED, world.ruling)
+
+
+def test_no_rule_matches_is_the_default() -> None:
+    info = flow()
+    assert World("DST-PORT,22,REJECT").decide(info) == ("direct", "default")
+    assert trace(info).rule == -1
+
+
+def test_verdicts_that_are_always_the_same_are_made_once() -> None:
+    world = World("MATCH,work")
+    assert world.decider.decide(flow()) is world.decider.decide(flow("192.0.2.9"))
+
+
+def test_verdict_of_a_group_is_asked_for_each_flow() -> None:
+    group = Way(Verdict(DIAL, "group"), varies=True)
+    world = World("MATCH,group", more_ways={"group": group})
+    world.decide(flow())
+    world.decide(flow())
+    assert group.asked == 2
+
+
+def test_udp_goes_on_to_the_next_rule_where_the_upstream_has_none() -> None:
+    world = World("IP-CIDR,93.0.0.0/8,web", "DST-PORT,443,work")
+    assert world.decide(flow())[0] == "web"
+    info = flow(protocol="udp")
+    assert world.decide(info) == ("work", "rule 1")
+    assert trace(info).passed_over == [0]
+
+
+def test_udp_that_no_upstream_carries_is_refused() -> None:
+    world = World("MATCH,web", default="web")
+    verdict = world.decider.decide(flow(protocol="udp"))
+    assert (verdict.kind, verdict.why) == (REJECT, "web, the default, cannot carry it")
+
+
+def test_names_are_looked_up_only_where_a_rule_asks_for_one() -> None:
+    names = Names({"93.184.216.34": named("example.org")})
+    World("IP-CIDR,93.0.0.0/8,work", "MATCH,direct", names=names).decide(flow())
+    assert names.asked == 0
+    info = flow()
+    assert World("DOMAIN,example.org,work", names=names).decide(info)[0] == "work"
+    assert (names.asked, info.name, info.name_from, info.host) == (1, "example.org", "dns", "")
+
+
+def test_names_are_looked_up_where_somebody_else_wants_them() -> None:
+    info = flow()
+    names = Names({"93.184.216.34": named("example.org", "dns", "example.com")})
+    World("MATCH,direct", names=names, wants_names=True).decide(info)
+    assert info.name == "example.org"
+    assert trace(info).names == ("example.org", "example.com")
+
+
+def test_name_by_dns_changes_nothing_about_what_is_dialled() -> None:
+    names = Names({"93.184.216.34": named("example.org")})
+    verdict = World("DOMAIN,example.org,direct", names=names).decider.decide(flow())
+    assert (verdict.kind, verdict.address) == (DIAL, "")
+
+
+def test_fake_address_hands_the_name_to_a_proxy() -> None:
+    info = flow(FAKE)
+    world = World("DOMAIN,example.org,work", names=Names({FAKE: named("example.org", "fake-ip")}))
+    assert world.decide(info)[0] == "work"
+    assert (info.host, info.name_from) == ("example.org", "fake-ip")
+
+
+def test_fake_address_that_goes_direct_waits_for_the_name_to_be_resolved() -> None:
+    info = flow(FAKE)
+    world = World(names=Names({FAKE: named("example.org", "fake-ip")}), wants_names=True)
+    verdict = world.decider.decide(info)
+    assert (verdict.kind, verdict.opener) == (OPEN, world.waiters)
+    assert trace(info).state == WAITING
+    trace(info).addresses = ["192.0.2.9"]
+    verdict = world.ruling.judge(info, trace(info), False, True)
+    assert (verdict.kind, verdict.address, verdict.upstream) == (DIAL, "192.0.2.9", "direct")
+
+
+def test_fake_address_that_has_lost_its_name_is_refused() -> None:
+    names = Names({FAKE: named("", "fake-ip")})
+    verdict = World("MATCH,direct", names=names, wants_names=True).decider.decide(flow(FAKE))
+    assert (verdict.kind, verdict.why) == (REJECT, "this fake address has lost its name")
+
+
+def test_ping_of_a_fake_address_that_would_have_to_wait_is_refused() -> None:
+    info = flow(FAKE, 0, "icmp")
+    world = World(names=Names({FAKE: named("example.org", "fake-ip")}), wants_names=True)
+    verdict = world.decider.decide(info)
+    assert (verdict.kind, verdict.why) == (REJECT, "default; example.org has no address")
+    assert trace(info).is_unresolved
+
+
+def test_address_that_a_rule_needs_of_a_fake_one_is_waited_for() -> None:
+    info = flow(FAKE)
+    names = Names({FAKE: named("example.org", "fake-ip")})
+    world = World("IP-CIDR,10.0.0.0/8,REJECT", "MATCH,work", names=names, wants_names=True)
+    verdict = world.decider.decide(info)
+    assert (verdict.kind, verdict.why) == (OPEN, "a rule needs the address")
+    assert trace(info).facts.needs == NEEDS_ADDRESS
+
+
+def test_rule_that_resolves_nothing_does_not_wait() -> None:
+    names = Names({FAKE: named("example.org", "fake-ip")})
+    world = World("IP-CIDR,10.0.0.0/8,REJECT,no-resolve", "MATCH,work", names=names, wants_names=True)
+    assert world.decide(flow(FAKE))[0] == "work"
+
+
+def test_unknown_address_is_no_match_where_nobody_can_wait() -> None:
+    names = Names({FAKE: named("example.org", "fake-ip")})
+    lines = ("IP-CIDR,10.0.0.0/8,REJECT", "MATCH,work")
+    assert World(*lines, names=names, wants_names=True, has_waiters=False).decide(flow(FAKE))[0] == "work"
+
+
+def test_unknown_name_may_be_sniffed() -> None:
+    world = World("DST-PORT,22,REJECT", "DOMAIN,example.org,work", "MATCH,direct")
+    info = flow()
+    found = world.ruling.trace(info)
+    assert world.ruling.judge(info, found, True, True).kind == SNIFF
+    assert (found.state, found.facts.needs) == (SNIFFING, NEEDS_NAME)
+    world.ruling.sniffed(info, found, "example.org", "tls")
+    verdict = world.ruling.judge(info, found, False, True)
+    assert (verdict.upstream, verdict.address, info.name_from, info.host) == (
+        "work",
+        "192.0.2.1",
+        "sniffed",
+        "",
+    )
+
+
+def test_name_that_a_rule_before_does_not_need_is_not_sniffed() -> None:
+    world = World("DST-PORT,443,work", "DOMAIN,example.org,direct")
+    info = flow()
+    assert world.ruling.judge(info, world.ruling.trace(info), True, True).upstream == "work"
+
+
+@pytest.mark.interpreted_only("compiled code does not see a clock that a test puts in")
+@pytest.mark.parametrize(
+    ("day", "hour", "minute", "expected"), [(0, 0, 0, 0), (2, 13, 5, 3665), (6, 23, 59, 10079)]
+)
+def test_minute_of_the_week_counts_from_monday(monkeypatch, day, hour, minute, expected) -> None:
+    at = time.struct_time((2026, 11, 16 + day, hour, minute, 0, day, 320, 0))
+    monkeypatch.setattr("tunproxy.decide.ruling._localtime", lambda: at)
+    assert World().ruling.minute(5) == expected
+
+
+@pytest.mark.interpreted_only("compiled code does not see a clock that a test puts in")
+def test_clock_on_the_wall_is_read_once_a_second(monkeypatch) -> None:
+    looks = []
+    at = time.struct_time((2026, 11, 16, 8, 0, 0, 0, 320, 0))
+    monkeypatch.setattr("tunproxy.decide.ruling._localtime", lambda: looks.append(1) or at)
+    ruling = World("TIME,mon,work").ruling
+    for now in (0, 999_999, 1_000_000, 1_500_000):
+        ruling.minute(now)
+    assert len(looks) == 2
+
+
+def test_rule_about_the_time_gets_it() -> None:
+    assert World("TIME,mon-sun,work").decide(flow())[0] == "work"
+
+
+def test_process_that_cannot_be_found_out_is_no_match_and_says_why() -> None:
+    info = flow()
+    assert World("PROCESS-NAME,curl,work").decide(info)[0] == "direct"
+    assert trace(info).facts.process_why == "processes cannot be looked up here"
+
+
+def test_constant_only_where_nothing_could_change_it() -> None:
+    assert str(World().decider.constant()) == "direct (dial, default)"
+    assert World("MATCH,direct").ruling.constant() is None
+    assert World(default="REJECT").ruling.constant() is None
+    assert World(wants_names=True).ruling.constant() is None
