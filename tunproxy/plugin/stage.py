@@ -1,59 +1,102 @@
 """Asks the plugins that decide flows, one by one, and bears with those that fail."""
 
 import ipaddress
-import logging
-from collections import Counter
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tunproxy.decide.pipeline import Stage
-from tunproxy.flow.verdict import DIAL, DROP, OPEN, REJECT, FlowInfo, Verdict
-from tunproxy.plugin.manager import Hook
+from tunproxy.decide.trace import note_asked, note_chosen
+from tunproxy.flow.ports import Decider
+from tunproxy.flow.targets import Targets
+from tunproxy.flow.verdict import CONVERSE, DIAL, DROP, OPEN, REJECT, FlowInfo, Verdict
+from tunproxy.plugin.hook import Hook
+from tunproxy.plugin.ledger import MAX_FAULTS as MAX_FAULTS
+from tunproxy.plugin.ledger import Ledger
+from tunproxy.plugin.waiting import Waiting
 from tunproxy.upstream.base import OpenUpstream, Upstream
+from tunproxy.upstream.proxy import ProxyUpstream
 
-# our choice: fewer could be bad luck; each costs a traceback in the log, and the flow what the plugin took
-MAX_FAULTS: Final = 5  # in a row
-
-_log: Final = logging.getLogger(__name__)
+DEED: Final = "decide"
 
 
 class PluginStage(Stage):
-    """The stage of all ``decide_flow`` hooks: the first plugin that has an opinion wins."""
+    """The stage of all ``decide_flow`` hooks: the first plugin that has an opinion wins.
 
-    def __init__(self, hooks: Sequence[Hook], upstreams: Mapping[str, Upstream]) -> None:
-        self._hooks: list[Hook] = list(hooks)
+    rest decides the flows that nobody had an opinion on after one of the plugins, a coroutine, was waited
+    for: the flow is then past the stages behind us. It must not answer SNIFF, as the client has not been
+    accepted; None sends those flows to the upstream "direct". targets says what may be dialled for them.
+    """
+
+    def __init__(
+        self,
+        hooks: Sequence[Hook],
+        upstreams: Mapping[str, Upstream],
+        ledger: Ledger | None = None,
+        *,
+        rest: Decider | None = None,
+        targets: Targets | None = None,
+    ) -> None:
+        self._hooks: Final = tuple(hooks)
         self._upstreams: Final = upstreams
-        self._in_a_row: Final[Counter[str]] = Counter()
-        self._faults: Final[Counter[str]] = Counter()
+        self._ledger: Final = ledger or Ledger()
+        self._rest: Final = rest
+        self._waiting: Final = {
+            place: Waiting(hook.plugin, place, self, targets or Targets({}))
+            for place, hook in enumerate(hooks)
+            if hook.is_async
+        }
 
     def decide(self, info: FlowInfo) -> Verdict | None:
+        return self.ask(info, 0)
+
+    def ask(self, info: FlowInfo, place: int) -> Verdict | None:
+        """Ask the plugins from this place on; the verdict may be to wait for one that is a coroutine."""
         offered = {"info": info, "upstreams": self._upstreams}
-        for hook in self._hooks:
-            try:
-                verdict = hook(offered)
+        for at in range(place, len(self._hooks)):
+            hook = self._hooks[at]
+            if not hook.is_async:
+                started = time.perf_counter()
+                verdict = self._ledger.ask(hook, offered, checked, deed=DEED, about=info)
+                note_asked(info, hook.plugin, (time.perf_counter() - started) * 1000, verdict)
                 if verdict is not None:
-                    verdict = checked(verdict)
-            except BaseException as error:  # a plugin's sys.exit() must not end the process either
-                self._on_fault(hook, info, error)
-                continue
-            if hook.plugin in self._in_a_row:
-                del self._in_a_row[hook.plugin]
-            if verdict is not None:
-                return verdict
+                    return verdict
+            elif info.protocol != "icmp" and self._ledger.may_ask(hook.plugin):
+                return self._waiting[at].verdict_for(info)
         return None
+
+    async def wait(self, info: FlowInfo, place: int) -> Verdict:
+        """Return what the coroutine at this place answers, or else whoever comes after it."""
+        verdict = await self.opinion(info, place)
+        note_chosen(info, verdict)
+        has_no_address = verdict is not None and verdict.kind == DIAL and info.host and not verdict.address
+        if verdict is not None and not (has_no_address and self._rest is not None):
+            return verdict
+        return self._rest.decide(info) if self._rest is not None else self._default(info)
+
+    async def opinion(self, info: FlowInfo, place: int) -> Verdict | None:
+        """Return what the plugins from this place on answer, the first of which is a coroutine."""
+        offered = {"info": info, "upstreams": self._upstreams}
+        while True:
+            hook = self._hooks[place]
+            started = time.perf_counter()
+            verdict = await self._ledger.wait_for(hook, offered, checked, deed=DEED, about=info)
+            note_asked(info, hook.plugin, (time.perf_counter() - started) * 1000, verdict)
+            if verdict is None:
+                verdict = self.ask(info, place + 1)
+            if verdict is None or not isinstance(verdict.opener, Waiting):
+                return verdict
+            place = verdict.opener.place
 
     def faults(self) -> dict[str, int]:
         """Return how often each plugin failed."""
-        return dict(self._faults)
+        return self._ledger.faults()
 
-    def _on_fault(self, hook: Hook, info: FlowInfo, error: BaseException) -> None:
-        name = hook.plugin
-        self._faults[name] += 1
-        self._in_a_row[name] += 1
-        _log.error("%s: plugin %s failed to decide", info, name, exc_info=error)
-        if self._in_a_row[name] >= MAX_FAULTS:
-            self._hooks = [kept for kept in self._hooks if kept.plugin != name]
-            _log.error("plugin %s failed %d times in a row: not asked any more in this run", name, MAX_FAULTS)
+    def _default(self, info: FlowInfo) -> Verdict:
+        direct = self._upstreams.get("direct")
+        return (
+            direct.verdict_for(info, "default") if direct is not None else Verdict(REJECT, "nobody decided")
+        )
 
 
 def checked(answer: object) -> Verdict:
@@ -66,6 +109,10 @@ def checked(answer: object) -> Verdict:
             ipaddress.ip_address(answer.address)  # a name would make the packet path wait for its look-up
         if not 0 <= answer.port <= 0xFFFF:
             raise ValueError(f"cannot dial port {answer.port}")
+    elif kind == CONVERSE:
+        ipaddress.ip_address(answer.address)
+        if not 1 <= answer.port <= 0xFFFF or not isinstance(answer.opener, ProxyUpstream):
+            raise ValueError(f"{answer.opener!r} holds no conversation with port {answer.port}")
     elif kind == OPEN:
         if not isinstance(answer.opener, OpenUpstream):
             raise TypeError(f"{answer.opener!r} cannot open anything")

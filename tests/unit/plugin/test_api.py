@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugin.distribution import distribution
-from tunproxy.control.policy import load_decider
+from tunproxy.control.policy import load_policy
 from tunproxy.flow.verdict import DIAL, FlowInfo
 from tunproxy.plugin import api
 from tunproxy.plugin.manager import Plugins
@@ -52,47 +52,72 @@ def test_every_name_is_explained_in_the_page_for_authors() -> None:
 
 
 def test_ten_line_example_refuses_plain_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decider = load_decider(load(example("no_http"), tmp_path, monkeypatch))
+    decider = load_policy(load(example("no_http"), tmp_path, monkeypatch)).decider
     verdict = decider.decide(flow("192.0.2.7", 80))
     assert (verdict.kind, verdict.why) == (api.REJECT, "plain HTTP is not allowed here")
     assert decider.decide(flow("192.0.2.7", 443)).kind == DIAL
 
 
+def answering(answer: bytes) -> tuple[socket.socket, list[bytes]]:
+    """Return a listener that answers one connection, and where it notes what it was asked."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as conn:
+            asked.append(conn.recv(1000))
+            conn.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listener, asked
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
-    [
-        (b"HTTP/1.1 200 OK\r\n\r\nhello", ""),
-        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy refuses: HTTP/1.1 407"),
-        (b"SSH-2.0", "does not speak HTTP"),
-    ],
+    [(b"ok\nhello", ""), (b"too busy\n", "the proxy says: too busy"), (b"ok", "hung up")],
 )
 def test_conversation_example_speaks_to_a_proxy(
     answer: bytes, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as proxy:
-        asked: list[bytes] = []
+    proxy, asked = answering(answer)
+    host, port = proxy.getsockname()
+    source = example("polite").replace('"192.0.2.1", 4000', f'"{host}", {port}')
+    upstream = load(source, tmp_path, monkeypatch).upstreams()["work"]
+    assert isinstance(upstream, api.ProxyUpstream)
 
-        def serve() -> None:
-            with proxy.accept()[0] as conn:
-                asked.append(conn.recv(1000))
-                conn.sendall(answer)
+    async def converse() -> bytes:
+        opened = await upstream.open(flow("192.0.2.7", 443), dialer())
+        opened.sock.close()
+        return opened.rest
 
-        server = threading.Thread(target=serve, daemon=True)
-        server.start()
-        host, port = proxy.getsockname()
-        source = example("http_connect").replace('"192.0.2.1", 8080', f'"{host}", {port}')
-        upstream = load(source, tmp_path, monkeypatch).upstreams()["work"]
-        assert isinstance(upstream, api.OpenUpstream)
+    if error:
+        with pytest.raises(api.OpenError, match=error):
+            asyncio.run(converse())
+    else:
+        assert asyncio.run(converse()) == b"hello"
+    assert asked == [b"please c0000207 443\n"]
 
-        async def converse() -> bytes:
-            loop = asyncio.get_running_loop()
-            with await upstream.open(flow("192.0.2.7", 443), AsyncDialer(loop, KernelSockets(0, ""))) as sock:
-                return await loop.sock_recv(sock, 100)
 
-        if error:
-            with pytest.raises(api.OpenError, match=error):
-                asyncio.run(converse())
-        else:
-            assert asyncio.run(converse()) == b"hello"
-        server.join(5)
-        assert asked == [b"CONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: 192.0.2.7:443\r\n\r\n"]
+def test_coroutine_example_connects_where_the_service_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, asked = answering(b"127.0.0.1\n")
+    target, _ = answering(b"")
+    address = target.getsockname()
+    host, port = service.getsockname()
+    source = example("nearest").replace('"192.0.2.1", 8080', f'"{host}", {port}')
+    upstream = load(source, tmp_path, monkeypatch).upstreams()["nearest"]
+    assert isinstance(upstream, api.OpenUpstream)
+
+    async def converse() -> object:
+        sock = await upstream.open(flow("192.0.2.7", address[1]), dialer())
+        assert isinstance(sock, socket.socket)
+        with sock:
+            return sock.getpeername()
+
+    assert asyncio.run(converse()) == address
+    assert asked == [b"192.0.2.7\n"]
+
+
+def dialer() -> AsyncDialer:
+    return AsyncDialer(asyncio.get_running_loop(), KernelSockets(0, ""))

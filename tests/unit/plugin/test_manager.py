@@ -4,13 +4,15 @@ import logging
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.unit.plugin.distribution import distribution
-from tunproxy.plugin.api import DialUpstream, FlowInfo, Upstream, Verdict, hookimpl
+from tunproxy.plugin.api import DialUpstream, FlowInfo, Resolver, Route, Upstream, Verdict, hookimpl
 from tunproxy.plugin.manager import Plugins
+from tunproxy.plugin.settings import PluginEntry, PluginSettings
 
 
 def plugin(**hooks: Callable[..., object]) -> types.SimpleNamespace:
@@ -158,3 +160,116 @@ def test_load_installed_reports_what_cannot_be_imported_and_loads_the_rest(
     assert list(plugins.upstreams()) == ["found"]
     assert set(plugins.problems) == {"bad", "exits", "odd"}
     assert "plugin bad cannot be imported: ModuleNotFoundError" in caplog.text
+
+
+def test_register_misspelt_hook_suggests_the_right_one() -> None:
+    plugins = Plugins()
+    assert not plugins.register(misspelt(), "bad")
+    assert "did you mean 'decide_flow'?" in plugins.problems["bad"]
+
+
+def test_hooks_priority_of_the_user_comes_before_pluggys_order() -> None:
+    settings = PluginSettings(plugins={"low": PluginEntry(priority=-1), "high": PluginEntry(priority=5)})
+    plugins = Plugins(settings)
+    for name in ("low", "high", "early", "late"):
+        assert plugins.register(plugin(decide_flow=lambda: None), name)
+    first = types.SimpleNamespace(decide_flow=hookimpl(tryfirst=True)(lambda: None))
+    assert plugins.register(first, "tryfirst")
+    assert [hook.plugin for hook in plugins.hooks("decide_flow")] == [
+        "high", "tryfirst", "late", "early", "low",
+    ]  # fmt: skip
+
+
+def test_upstreams_of_the_higher_priority_stay_where_names_clash() -> None:
+    plugins = Plugins(PluginSettings(plugins={"b": PluginEntry(priority=1)}))
+    first, second = contributing("same"), contributing("same", "other")
+    plugins.register(first, "a")
+    plugins.register(second, "b")
+    assert list(plugins.upstreams()) == ["same", "other"]
+    assert "there is an upstream 'same' already" in plugins.problems["a"]
+    assert "b" not in plugins.problems
+
+
+@dataclass(frozen=True)
+class Options:
+    size: int = 3
+
+
+def optional(schema: object, **hooks: Callable[..., object]) -> types.SimpleNamespace:
+    return plugin(contribute_options=lambda: schema, **hooks)
+
+
+def test_hooks_get_the_options_that_the_user_gave() -> None:
+    settings = PluginSettings(plugins={"a": PluginEntry(options={"size": 7})})
+    plugins = Plugins(settings)
+    asks = {"decide_flow": lambda options: options}
+    for name in ("a", "b"):
+        assert plugins.register(optional(Options, **asks), name)
+    assert plugins.register(plugin(**asks), "none")
+    assert [hook({}) for hook in plugins.hooks("decide_flow")] == [None, Options(3), Options(7)]
+    assert plugins.problems == {}
+
+
+def raises() -> object:
+    raise RuntimeError("broken")
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        (optional(Options), "cannot be configured: no option 'siez' (did you mean 'size'?)"),
+        (optional(None), "cannot be configured: has no options, but 'siez' is given"),
+        (optional(7), "cannot be registered: 7 is no dataclass of options"),
+        (plugin(contribute_options=raises), "contribute_options failed: RuntimeError: broken"),
+    ],
+)
+def test_register_plugin_whose_options_do_not_fit_leaves_it_out(bad: object, why: str) -> None:
+    plugins = Plugins(PluginSettings(plugins={"bad": PluginEntry(options={"siez": 7})}))
+    assert not plugins.register(bad, "bad")
+    assert plugins.problems == {"bad": why}
+    assert plugins.names == []
+    assert plugins.hooks("contribute_options") == []
+
+
+def test_load_all_keeps_to_what_the_user_allows(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.py").write_text(GOOD.replace("found", name))
+    settings = PluginSettings(
+        folder=tmp_path, deny=frozenset({"a"}), plugins={"b": PluginEntry(enabled=False)}
+    )
+    plugins = Plugins(settings)
+    plugins.load_all("tunproxy_no_such_group")
+    assert plugins.names == ["c"]
+    assert {each.name: each.why_not for each in plugins.left_out} == {
+        "a": "denied (plugins.deny)",
+        "b": "disabled (plugins.b.enabled)",
+    }
+    assert plugins.hook_names("c") == ["contribute_upstreams"]
+
+
+def test_contributions_know_whose_they_are() -> None:
+    class Book(Resolver):
+        async def resolve(self, name: str) -> list[str]:
+            return []
+
+    async def handler(request: object) -> None:
+        pass
+
+    book = Book("book")
+    route = Route("GET", "", handler)
+    plugins = Plugins()
+    both = {"contribute_resolvers": lambda: [book], "contribute_routes": lambda: [route, route]}
+    assert plugins.register(plugin(**both), "a")
+    assert plugins.register(plugin(contribute_resolvers=lambda: [book], contribute_routes=lambda: 7), "b")
+    assert plugins.resolvers() == {"book": ("a", book)}
+    assert "there is a resolver 'book' already" in plugins.problems["b"]
+    assert plugins.routes() == [("a", route)]
+    assert "contribute_routes failed: TypeError: 7 is no list" in plugins.problems["b"]
+
+
+def test_rehearse_finds_what_is_wrong_with_contributions() -> None:
+    plugins = Plugins()
+    assert plugins.register(plugin(contribute_codecs=lambda: [7]), "bad")
+    assert plugins.problems == {}
+    plugins.rehearse()
+    assert "7 is no codec type" in plugins.problems["bad"]

@@ -45,7 +45,9 @@ def test_decide_nobody_has_an_opinion_is_none() -> None:
 
 def test_decide_hands_over_flow_and_upstreams() -> None:
     hook = Hook(
-        "chooser", lambda upstreams, info: upstreams["direct"].verdict(str(info)), ("upstreams", "info")
+        "chooser",
+        lambda upstreams, info: upstreams["direct"].verdict_for(info, str(info)),
+        ("upstreams", "info"),
     )
     verdict = PluginStage([hook], UPSTREAMS).decide(FLOW)
     assert verdict is not None

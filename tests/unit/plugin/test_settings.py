@@ -1,0 +1,66 @@
+"""What the user says about plugins."""
+
+from pathlib import Path
+
+import pytest
+
+from tunproxy.errors import ConfigError
+from tunproxy.plugin.settings import PluginEntry, PluginSettings, default_folder, split_entry
+
+
+def test_why_not_nothing_said_loads_everything() -> None:
+    assert PluginSettings().why_not("any") == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "why"),
+    [
+        (PluginSettings(allow=frozenset({"a"})), "a", ""),
+        (PluginSettings(allow=frozenset({"a"})), "b", "not allowed"),
+        (PluginSettings(allow=frozenset()), "a", "not allowed"),
+        (PluginSettings(deny=frozenset({"a"})), "a", "denied"),
+        (PluginSettings(allow=frozenset({"a"}), deny=frozenset({"a"})), "a", "denied"),
+        (PluginSettings(plugins={"a": PluginEntry(enabled=False)}), "a", "disabled"),
+    ],
+)
+def test_why_not_names_what_the_user_said(settings: PluginSettings, name: str, why: str) -> None:
+    found = settings.why_not(name)
+    assert found.startswith(why)
+    assert bool(found) == bool(why)
+
+
+@pytest.mark.parametrize(
+    ("xdg", "folder"),
+    [
+        ("/etc/xdg", "/etc/xdg/tunproxy/plugins"),
+        ("", "/home/u/.config/tunproxy/plugins"),
+        ("relative", "/home/u/.config/tunproxy/plugins"),
+    ],
+)
+def test_default_folder_follows_xdg(xdg: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/u")
+    monkeypatch.setenv("XDG_CONFIG_HOME", xdg)
+    assert default_folder() == Path(folder)
+
+
+def test_default_folder_of_another_environment_is_that_users() -> None:
+    assert default_folder({"HOME": "/home/v"}) == Path("/home/v/.config/tunproxy/plugins")
+    assert default_folder({"HOME": "/home/v", "XDG_CONFIG_HOME": "/x"}) == Path("/x/tunproxy/plugins")
+    assert default_folder({}) is None
+
+
+def test_split_entry_keeps_the_plugins_own_options() -> None:
+    entry = split_entry("x", {"enabled": False, "priority": -3, "ports": [1]})
+    assert entry == PluginEntry(False, -3, {"ports": [1]})
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ({"enabled": 1}, "enabled: expected true or false, got 1"),
+        ({"priority": True}, "priority: expected a"),
+    ],
+)
+def test_split_entry_wrong_type_is_told(table: dict[str, object], why: str) -> None:
+    with pytest.raises(ConfigError, match=f"plugin x: {why}"):
+        split_entry("x", table)
