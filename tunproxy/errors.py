@@ -8,6 +8,7 @@ A message has no full stop and reads ``what failed: why (what to do)``, for exam
 one line and exits with ``exit_code``.
 """
 
+import errno as errors
 from typing import ClassVar
 
 
@@ -21,16 +22,23 @@ class ConfigError(TunproxyError):
     """An option or a setting cannot be used as it was given."""
 
 
-class RuleError(TunproxyError):
-    """A rule file cannot be understood; the message starts with file and line."""
-
-
 class SystemChangeError(TunproxyError):
     """The host refused a change, or lacks what the change needs."""
 
 
 class UpstreamError(TunproxyError):
     """An upstream could not be reached, or refused to serve the flow."""
+
+
+class ConversationError(UpstreamError):
+    """A proxy does not keep to the conversation: it hangs up, says nothing, or never comes to the point.
+
+    errno decides what the client is told.
+    """
+
+    def __init__(self, message: str, errno: int = errors.ECONNREFUSED) -> None:
+        super().__init__(message)
+        self.errno = errno
 
 
 class LocalProtocolError(TunproxyError):

@@ -9,6 +9,11 @@ from typing import Annotated
 import typer
 
 from tunproxy.cli import options
+from tunproxy.cli import plugins as plugin_commands
+from tunproxy.cli.convert import convert_file
+from tunproxy.cli.explain import explain_flow
+from tunproxy.cli.flows import show_flows
+from tunproxy.cli.rules import rules_app
 from tunproxy.control import settings as defaults
 from tunproxy.errors import TunproxyError
 
@@ -16,11 +21,17 @@ USAGE_ERROR = 2
 
 app = typer.Typer(
     name="tunproxy",
+    cls=plugin_commands.WithPlugins,
     help="Put a transparent, system-wide proxy between programs and the network.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(rules_app, name="rules")
+app.add_typer(plugin_commands.app, name="plugins")
+app.command("convert")(convert_file)
+app.command("explain")(explain_flow)
+app.command("flows")(show_flows)
 
 
 def main() -> None:
@@ -60,16 +71,22 @@ def tunproxy(
 
 @app.command("exec", context_settings={"allow_interspersed_args": False})
 def run_command(
+    context: typer.Context,
     command: Annotated[list[str], typer.Argument(metavar="CMD [ARG]...", help="Put -- in front of it.")],
     mtu: options.Mtu = defaults.MTU_DEFAULT,
     mark: options.Mark = 0,
     bind_interface: options.BindInterface = "",
     udp_timeout: options.UdpTimeout = defaults.UDP_TIMEOUT_DEFAULT,
+    memory: options.Memory = defaults.MEMORY_DEFAULT,
     host_address: Annotated[
         list[str] | None,
         typer.Option(metavar="ADDR", help="Address that means this host's loopback, for CMD. Repeatable."),
     ] = None,
     tun: options.Tun = defaults.TUN_DEFAULT,
+    config: options.Config = "",
+    rules: options.Rules = "",
+    upstream: options.Upstream = "",
+    plugin: options.Plugin = None,
 ) -> int:
     """Run a command through tunproxy; nothing else is touched.
 
@@ -85,13 +102,17 @@ def run_command(
         mark=mark,
         bind_interface=bind_interface,
         udp_timeout=udp_timeout,
+        memory=memory,
         host_addresses=tuple(host_address or ()),
+        policy=options.policy(config, rules, upstream, plugin),
+        said=options.said(context),
     )
     return end_like(execute(settings))
 
 
 @app.command("up")
 def serve_namespace(
+    context: typer.Context,
     tun: options.Tun = defaults.TUN_DEFAULT,
     mtu: options.Mtu = defaults.MTU_DEFAULT,
     route: Annotated[
@@ -105,6 +126,7 @@ def serve_namespace(
     mark: options.Mark = 0,
     bind_interface: options.BindInterface = "",
     udp_timeout: options.UdpTimeout = defaults.UDP_TIMEOUT_DEFAULT,
+    memory: options.Memory = defaults.MEMORY_DEFAULT,
     worker_uid: Annotated[
         int | None,
         typer.Option(
@@ -113,6 +135,10 @@ def serve_namespace(
             help="Who carries the packets; default: the user tunproxy, or a free uid.",
         ),
     ] = None,
+    config: options.Config = "",
+    rules: options.Rules = "",
+    upstream: options.Upstream = "",
+    plugin: options.Plugin = None,
 ) -> int:
     """Send all traffic of this host through tunproxy.
 
@@ -133,9 +159,99 @@ def serve_namespace(
             mark=mark,
             bind_interface=bind_interface,
             udp_timeout=udp_timeout,
+            memory=memory,
             worker_uid=worker_uid,
+            policy=options.policy(config, rules, upstream, plugin),
+            said=options.said(context),
         )
     )
+
+
+@app.command("status")
+def show_status(
+    tun: Annotated[
+        str,
+        typer.Option("--tun", metavar="NAME", help="Which one: its TUN device, or exec-PID."),
+    ] = "",
+    socket: Annotated[
+        str,
+        typer.Option("--socket", metavar="PATH", help="Which one: its control socket."),
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print everything, for programs.")] = False,
+) -> int:
+    """Show what a running tunproxy does, and has dropped.
+
+    Exit code 3 means that none is running.
+    """
+    from json import dumps
+
+    from tunproxy.cli.status_text import describe_status
+    from tunproxy.control.client import choose, fetch_status
+
+    if tun and socket:
+        raise typer.BadParameter("--tun and --socket exclude each other")
+    document = fetch_status(choose(tun, socket).path)
+    typer.echo(dumps(document, indent=2) if json else describe_status(document))
+    return 0
+
+
+@app.command("reload")
+def reload_policy(
+    tun: Annotated[
+        str,
+        typer.Option("--tun", metavar="NAME", help="Which one: its TUN device, or exec-PID."),
+    ] = "",
+    socket: Annotated[
+        str,
+        typer.Option("--socket", metavar="PATH", help="Which one: its control socket."),
+    ] = "",
+) -> int:
+    """Have a running tunproxy read its configuration again.
+
+    Open connections keep their way. Where anything is wrong, the old policy stays, and the exit code is 2.
+    """
+    from tunproxy.cli.status_text import describe_policy
+    from tunproxy.control.client import ask_reload, choose
+
+    if tun and socket:
+        raise typer.BadParameter("--tun and --socket exclude each other")
+    policy = ask_reload(choose(tun, socket).path).get("policy") or {}
+    for name, why in policy.get("plugin_problems", {}).items():
+        _tell(f"warning: plugin {name} {why}")
+    typer.echo(describe_policy(policy))
+    return 0
+
+
+@app.command("check")
+def check_config(
+    file: Annotated[str, typer.Argument(metavar="[FILE]", help="Default: the one that would be used.")] = "",
+    config: options.Config = "",
+    rules: options.Rules = "",
+    upstream: options.Upstream = "",
+    plugin: options.Plugin = None,
+) -> int:
+    """Check a configuration and all that it names.
+
+    Nothing is started or connected to. The exit code is 2 where something is wrong.
+    """
+    from tunproxy.cli.status_text import describe_policy
+    from tunproxy.control.config.sources import read_sources
+    from tunproxy.control.policy import build_policy, load_plugins
+
+    if file and config:
+        raise typer.BadParameter("FILE and --config exclude each other")
+    sources = read_sources(options.policy(file or config, rules, upstream, plugin))
+    defaults.with_device(defaults.PathSettings(), sources.config.device)
+    plugins = load_plugins(sources)
+    policy = build_policy(sources, plugins)
+    for notice in policy.parts.notices:
+        _tell(f"warning: {notice}")
+    for name, count in policy.parts.skipped.items():
+        _tell(f"warning: rule set {name}: {count} entries cannot be read")
+    for name, why in plugins.problems.items():
+        _tell(f"warning: plugin {name} {why}")
+    typer.echo(describe_policy(policy.summary()))
+    return 0
 
 
 @app.command("version")

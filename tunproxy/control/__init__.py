@@ -9,10 +9,17 @@ Vocabulary
     settings    what the user asked for: frozen, checked, and not known below this level
     worker      the process, or part of one, that runs the packet path
     supervisor  the process that changes the host, starts the worker, and puts things back
+    endpoint    the Unix socket at which a running tunproxy is found and asked
 
 Theory of operation
     ``execute`` gives one command a network of its own: a child makes namespaces and device, sends us the
     device, and becomes the command. ``up`` serves a whole network namespace, and changes its routes. Both
     are supervisors and fork a worker (``process``); ``worker`` puts together the packet path that it runs.
     ``settings`` has what users may ask for, ``serving`` what supervisors know of the packet path.
+
+    While it runs, the supervisor asks its worker over a socket pair (``questions``), where ``snapshot``
+    answers; ``status`` makes a document of that, and ``api`` serves it at the ``endpoint``, to ``client``.
+
+    ``config`` reads tunproxy.toml and what it names; ``policy`` puts together what decides. In the worker
+    ``keeper`` has the policy in force; ``reload`` gives it the means for a new one when files change.
 """

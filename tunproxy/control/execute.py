@@ -22,14 +22,28 @@ import socket
 import sys
 import time
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, NoReturn
 
+from tunproxy.control.api import ApiThread
+from tunproxy.control.config.sources import Sources, read_sources
+from tunproxy.control.endpoint import claim
+from tunproxy.control.inquiry import Inquiry
+from tunproxy.control.naming import host_resolvers
 from tunproxy.control.process import STOP_SIGNALS, WorkerProcess
+from tunproxy.control.questions import Questions
+from tunproxy.control.reload import Reloader
 from tunproxy.control.serving import Serve, tell
-from tunproxy.control.settings import EVERYTHING, ExecSettings, parse_host_address, parse_network
+from tunproxy.control.settings import (
+    EVERYTHING,
+    ExecSettings,
+    parse_host_address,
+    parse_network,
+    with_device,
+)
+from tunproxy.control.status import Instance, StatusReport
 from tunproxy.control.worker import AddressMap, WorkerSettings, run_worker
 from tunproxy.device.tun import TunDevice, open_tun
 from tunproxy.errors import SystemChangeError, TunproxyError
@@ -41,6 +55,7 @@ from tunproxy.host.descriptors import receive_device, send_device
 from tunproxy.host.links import Address, LinkUp, tun_addresses
 from tunproxy.host.netlink import MAIN_TABLE, Netlink
 from tunproxy.host.routes import Route
+from tunproxy.host.sock_diag import open_diagnosis
 
 DNS_PORT: Final = 53
 NOT_FOUND: Final = 127  # the exit codes of a shell (POSIX.1-2017, XCU 2.8.2)
@@ -67,6 +82,8 @@ def execute(settings: ExecSettings, serve: Serve = run_worker) -> int:
     it says why itself, and ends with an exit code for us to return.
     """
     settings.check()
+    sources = read_sources(settings.policy)
+    settings = with_device(settings, sources.config.device)
     needs = privileges.SocketNeeds(settings.mark, settings.bind_interface)
     if not needs.are_met():
         raise SystemChangeError(f"cannot {needs.describe()}: not permitted (run as root)")
@@ -85,19 +102,46 @@ def execute(settings: ExecSettings, serve: Serve = run_worker) -> int:
             _become_command(settings, resolution.text, theirs)
         job.adopt(pid)
         theirs.close()
-        device, tables = receive_device(ours)
+        device, others = receive_device(ours)
         if device is None:
             return job.wait(lambda: None)
-        worker = _start_worker(settings, device, resolution.maps, serve=serve, job=job, channel=ours)
+        diagnosis, *tables = others
+        worker = _start_worker(
+            settings, device, diagnosis, resolution.maps, sources, serve=serve, job=job, channel=ours
+        )
+        os.close(diagnosis)
         cleanup.callback(worker.stop)
         device.close()
         if worker.wait_ready() is None:
             job.send(signal.SIGTERM)
         else:
+            _serve_api(settings, sources, device.name, worker, cleanup)
             ours.send(b"go")
         status = job.wait(_TellOnce(worker, settings.command[0]))
         _finish_connections(worker, tables)
         return status
+
+
+def _serve_api(
+    settings: ExecSettings, sources: Sources, tun: str, worker: WorkerProcess, cleanup: ExitStack
+) -> None:
+    """Serve the API at our control socket, and reload on save, until cleanup; nobody of us forks any more.
+
+    Without that socket, in a place that can only be read, the command runs all the same, and the terminal
+    is its own: ``tunproxy status``, which finds nothing, is where that is missed.
+    """
+    name = f"exec-{os.getpid()}"
+    if not sources.config.api.enabled:
+        return
+    with suppress(SystemChangeError):
+        endpoint = claim(name)
+        cleanup.callback(endpoint.close)
+        workers = [Questions(worker.questions)]
+        reloader = Reloader(settings.policy, sources, workers)
+        report = StatusReport(Instance("exec", name, tun, settings.command[0]), workers, reloader)
+        inquiry = Inquiry(workers)
+        api = ApiThread(endpoint.listener, report.document, reloader.answer, reloader.watching, inquiry)
+        cleanup.callback(api.close)
 
 
 class _TellOnce:
@@ -134,7 +178,9 @@ def _finish_connections(worker: WorkerProcess, tables: list[int]) -> None:
 def _start_worker(
     settings: ExecSettings,
     device: TunDevice,
+    diagnosis: int,
     resolver_maps: tuple[AddressMap, ...],
+    sources: Sources,
     *,
     serve: Serve,
     job: jobs.CommandJob,
@@ -146,7 +192,11 @@ def _start_worker(
         mark=settings.mark,
         bind_interface=settings.bind_interface,
         udp_timeout=settings.udp_timeout,
+        memory=settings.memory,
         address_maps=(*resolver_maps, *_host_maps(settings)),
+        sources=sources,
+        resolvers=host_resolvers(is_apart=True),
+        diagnosis=diagnosis,
     )
 
     def forget() -> None:
@@ -181,7 +231,8 @@ def _become_command(settings: ExecSettings, resolv_conf: str, channel: socket.so
     try:
         device = _make_network(settings)
         resolver.replace_resolv_conf(resolv_conf)
-        send_device(channel, device, open_tables())
+        with open_diagnosis() as diagnosis:
+            send_device(channel, device, [diagnosis.fileno(), *open_tables()])
         device.close()  # ours must not keep the device alive when the packet path has died
         if channel.recv(16):  # else the packet path did not start, and our parent says why
             code = _exec(settings.command)

@@ -6,6 +6,7 @@ them up before it handles the first packet. When the supervisor dies, the kernel
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import select
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from tunproxy.control import questions
 from tunproxy.control.serving import Serve
 from tunproxy.control.worker import WorkerSettings
 from tunproxy.errors import SystemChangeError, TunproxyError
@@ -25,7 +27,7 @@ from tunproxy.host import privileges
 # our choices
 START_SECONDS: Final = 60.0  # much longer than a cold start on a slow disk takes
 STOP_SECONDS: Final = 3.0  # then a worker that does not end is killed
-MAX_MESSAGE: Final = 4096
+MAX_MESSAGE: Final = 16_384
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNALS: Final = (*STOP_SIGNALS, signal.SIGCHLD)  # what a supervisor waits for
 
@@ -50,13 +52,17 @@ class WorkerProcess:
         Without an identity it stays who we are.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.questions, answers = questions.socket_pair()  # while it runs, what status asks goes this way
         supervisor = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
+            self.questions.close()
             forget()
+            settings = dataclasses.replace(settings, questions=answers)
             _run(settings, identity, serve=serve, channel=theirs, supervisor=supervisor)
         theirs.close()
+        answers.close()
         self._channel = ours
         self._status: int | None = None
 
@@ -108,6 +114,7 @@ class WorkerProcess:
     def stop(self) -> None:
         """End the worker, by force if it takes too long. May be called again."""
         self._channel.close()
+        self.questions.close()
         if self.has_ended():
             return
         os.kill(self.pid, signal.SIGTERM)

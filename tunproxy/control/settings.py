@@ -1,21 +1,44 @@
 """What a user may ask for, and whether it makes sense; every error is a ConfigError."""
 
+import dataclasses
 import math
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar  # Any: fields of a dataclass, by name
 
 from tunproxy.device.tun import check_name
 from tunproxy.errors import ConfigError
 from tunproxy.host.addresses import TUN_IPV4, TUN_IPV6, Network
+from tunproxy.secret import Secret
+
+if TYPE_CHECKING:
+    from tunproxy.control.config.schema import DeviceConfig
 
 MTU_MIN: Final = 1280  # RFC 8200 §5: IPv6 needs it, and our devices always carry both families
 MTU_MAX: Final = 65_535
 MTU_DEFAULT: Final = 1500  # our choice: super-packets make a larger one no faster
 UDP_TIMEOUT_DEFAULT: Final = 300.0  # seconds; RFC 4787 REQ-5 recommends five minutes
+MEMORY_MIN: Final = 16 << 20  # our choice: with less, a few flows would slow each other down
+MEMORY_MAX: Final = 1 << 40
+MEMORY_DEFAULT: Final = 256 << 20  # our choice: 1000 stalled flows with the window they begin with
 TUN_DEFAULT: Final = "tunproxy0"
 EVERYTHING: Final = ("0.0.0.0/0", "::/0")
+_UNITS: Final = {"": 0, "K": 10, "M": 20, "G": 30}
+
+
+@dataclass(frozen=True)
+class PolicyOptions:
+    """What the command line says about policy; "" for what it leaves open.
+
+    config, rules and plugins are paths. With upstream, a URL, no configuration is looked for: it is where
+    everything goes that rules do not decide.
+    """
+
+    config: str = ""
+    rules: str = ""
+    upstream: Secret = Secret("")  # noqa: RUF009  # a Secret never changes
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +50,9 @@ class PathSettings:
     mark: int = 0
     bind_interface: str = ""
     udp_timeout: float = UDP_TIMEOUT_DEFAULT
+    memory: int = MEMORY_DEFAULT  # octets that flows and fragments may hold together
+    policy: PolicyOptions = field(default_factory=PolicyOptions)
+    said: frozenset[str] = field(default=frozenset(), compare=False)  # fields that the command line names
 
     def check(self) -> None:
         """Raise ConfigError for the first thing that cannot be."""
@@ -38,6 +64,8 @@ class PathSettings:
         if not (math.isfinite(self.udp_timeout) and self.udp_timeout > 0):
             why = "must be a number of seconds above 0"
             raise ConfigError(f"cannot use udp timeout {self.udp_timeout:g}: {why}")
+        if not MEMORY_MIN <= self.memory <= MEMORY_MAX:
+            raise ConfigError(f"cannot use memory {self.memory}: must be 16M to 1024G")
         if self.bind_interface:
             check_interface(self.bind_interface)
 
@@ -71,6 +99,39 @@ class UpSettings(PathSettings):
         if self.worker_uid == 0 and self.routes and not self.mark:
             why = "all of root's traffic would bypass us (choose another, or give --mark)"
             raise ConfigError(f"cannot use worker uid 0: {why}")
+
+
+PathKind = TypeVar("PathKind", bound=PathSettings)
+
+
+def with_device(settings: PathKind, device: "DeviceConfig") -> PathKind:
+    """Return settings with what the configuration says of the device, where the command line says nothing.
+
+    Raises ConfigError for what cannot be.
+    """
+    found: dict[str, Any] = {}
+    if device.name and "tun" not in settings.said:
+        found["tun"] = device.name
+    if device.mtu is not None and "mtu" not in settings.said:
+        found["mtu"] = device.mtu
+    if device.memory is not None and "memory" not in settings.said:
+        found["memory"] = octets(device.memory)
+    result = dataclasses.replace(settings, **found)
+    result.check()
+    return result
+
+
+def octets(size: str | int) -> int:
+    """Return the octets that text writes: a whole number, with K, M or G for powers of 1024.
+
+    Raises ConfigError.
+    """
+    written = str(size).upper()
+    digits = written.rstrip("KMG")
+    unit = written[len(digits) :]
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19) or unit not in _UNITS:
+        raise ConfigError(f"{size!r} is not a size (such as 256M)")
+    return int(digits) << _UNITS[unit]
 
 
 def check_interface(name: str) -> None:

@@ -1,9 +1,15 @@
 """The command line: words become settings, errors one line and an exit code."""
 
+import json
+from pathlib import Path
+
 import pytest
 
+from tests.unit.cli.test_status_text import QUIET
 from tunproxy.cli import main
-from tunproxy.control import execute, up
+from tunproxy.cli.status_text import describe_status
+from tunproxy.control import client, endpoint, execute, up
+from tunproxy.control.endpoint import ALIVE, Found
 from tunproxy.control.settings import ExecSettings, UpSettings
 from tunproxy.errors import SystemChangeError, TunproxyError
 from tunproxy.version import describe
@@ -30,8 +36,8 @@ def test_exec_defaults(asked: list[ExecSettings | UpSettings]) -> None:
 
 def test_exec_options_end_where_the_command_begins(asked: list[ExecSettings | UpSettings]) -> None:
     line = (
-        "exec --mtu 1400 --mark 0x10 --bind-interface eth0 --udp-timeout 1.5 --host-address 192.0.2.1 "
-        "--host-address fd00::1 --tun t0 ls --mtu 7"
+        "exec --mtu 1400 --mark 0x10 --bind-interface eth0 --udp-timeout 1.5 --memory 64M --host-address "
+        "192.0.2.1 --host-address fd00::1 --tun t0 ls --mtu 7"
     )
     assert main.run(line.split()) == 0
     assert asked == [
@@ -41,6 +47,7 @@ def test_exec_options_end_where_the_command_begins(asked: list[ExecSettings | Up
             mark=16,
             bind_interface="eth0",
             udp_timeout=1.5,
+            memory=64 << 20,
             host_addresses=("192.0.2.1", "fd00::1"),
             tun="t0",
         )
@@ -53,11 +60,11 @@ def test_up_defaults(asked: list[ExecSettings | UpSettings]) -> None:
 
 
 def test_up_options(asked: list[ExecSettings | UpSettings]) -> None:
-    line = "up --tun t0 --route 10.0.0.0/8 --route ::/0 --worker-uid 61000 --mark 7"
+    line = "up --tun t0 --route 10.0.0.0/8 --route ::/0 --worker-uid 61000 --mark 7 --memory 1G"
     assert main.run(line.split()) == 0
     assert main.run(["up", "--no-route"]) == 0
     assert asked == [
-        UpSettings(tun="t0", routes=("10.0.0.0/8", "::/0"), worker_uid=61_000, mark=7),
+        UpSettings(tun="t0", routes=("10.0.0.0/8", "::/0"), worker_uid=61_000, mark=7, memory=1 << 30),
         UpSettings(routes=()),
     ]
 
@@ -69,10 +76,12 @@ def test_up_options(asked: list[ExecSettings | UpSettings]) -> None:
         ("exec", "missing argument"),
         ("exec --mtu x -- ls", "invalid value for '--mtu': 'x' is not a number"),
         ("exec --udp-timeout soon ls", "invalid value for '--udp-timeout': 'soon' is not a number"),
+        ("exec --memory lots ls", "invalid value for '--memory': 'lots' is not a size (such as 256M)"),
         ("exec --nonsense ls", "no such option: --nonsense"),
         ("up extra", "got unexpected extra argument"),
         ("up --route ::/0 --no-route", "invalid value: --route and --no-route exclude each other"),
         ("up --mtu", "option '--mtu' requires an argument"),
+        ("status --tun t0 --socket x", "invalid value: --tun and --socket exclude each other"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -118,6 +127,37 @@ def test_exit_code_of_a_command_is_ours(monkeypatch: pytest.MonkeyPatch) -> None
     assert main.run(["exec", "true"]) == 77
 
 
+def test_status_is_that_of_who_was_chosen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen: list[tuple[str, str]] = []
+
+    def choose(name: str, path: str) -> Found:
+        chosen.append((name, path))
+        return Found(Path("/x/t0.sock"), ALIVE)
+
+    monkeypatch.setattr(client, "choose", choose)
+    monkeypatch.setattr(client, "fetch_status", lambda path: {**QUIET, "name": path.name})
+    for line in ("status --json", "status --tun t0", "status --socket /x/t0.sock"):
+        assert main.run(line.split()) == 0
+    assert chosen == [("", ""), ("t0", ""), ("", "/x/t0.sock")]
+    out = capsys.readouterr().out
+    document, end = json.JSONDecoder().raw_decode(out)
+    assert document == {**QUIET, "name": "t0.sock"}
+    assert out[end:] == 2 * f"\n{describe_status(document)}" + "\n"
+
+
+def test_status_of_nobody_is_exit_code_3(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(endpoint, "find", list)
+    assert main.run(["status", "--json"]) == 3
+    assert capfd.readouterr() == (
+        "",
+        "tunproxy: no tunproxy is running (start one with tunproxy up, or tunproxy exec)\n",
+    )
+
+
 @pytest.mark.parametrize("line", ["version", "--version"])
 def test_version_is_printed(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([line]) == 0
@@ -128,5 +168,102 @@ def test_version_is_printed(line: str, capsys: pytest.CaptureFixture[str]) -> No
 def test_help_names_the_commands(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(line.split()) == 0
     out = capsys.readouterr().out
-    assert all(f"\n  {command} " in out for command in ("exec", "up", "version"))
+    assert all(f"\n  {command} " in out for command in ("exec", "up", "status", "version"))
     assert "..." not in out.partition("Commands:")[2], "a summary is too long to be shown"
+
+
+PLUGIN = """
+from tunproxy.plugin.api import REJECT, Command, RuleKind, Verdict, hookimpl
+
+class Always:
+    def match(self, facts):
+        return True
+
+@hookimpl
+def contribute_rule_kinds():
+    return [RuleKind("ALWAYS", lambda payload: Always())]
+
+@hookimpl
+def decide_flow(info):
+    return Verdict(REJECT, "picky", why="never") if info.target_port == 23 else None
+
+@hookimpl
+def contribute_commands():
+    import typer
+
+    app = typer.Typer(help="Say it.")
+
+    @app.command()
+    def say(word: str, loud: bool = False) -> int:
+        typer.echo(word.upper() if loud else word)
+        return 4
+
+    return [Command("say", app), Command("version", app)]
+"""
+
+
+@pytest.mark.parametrize("command", ["exec", "up"])
+def test_plugin_files_go_along(asked: list[ExecSettings | UpSettings], command: str) -> None:
+    line = f"{command} --plugin a.py --plugin b/c.py" + (" ls" if command == "exec" else "")
+    assert main.run(line.split()) == 0
+    assert asked[0].policy.plugins == ("a.py", "b/c.py")
+
+
+def test_check_takes_the_file_either_way(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "my.toml"
+    config.write_text('rules = ["DOMAN,x,DIRECT"]\n')
+    assert main.run(["check", str(config)]) == 2
+    said = capfd.readouterr().err
+    assert f"{config}:1:11: unknown rule type 'DOMAN' (did you mean 'DOMAIN'?)" in said
+    assert main.run(["check", "--config", str(config)]) == 2
+    assert capfd.readouterr().err == said
+    assert main.run(["check", str(config), "--config", str(config)]) == 2
+    assert "exclude each other" in capfd.readouterr().err
+
+
+def test_plugin_on_the_command_line_is_part_of_what_is_checked_and_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    plugin, config = tmp_path / "picky.py", tmp_path / "my.toml"
+    plugin.write_text(PLUGIN)
+    config.write_text('rules = ["ALWAYS,x,REJECT"]\n')
+    assert main.run(["check", str(config)]) == 2
+    assert "unknown rule type 'ALWAYS'" in capfd.readouterr().err
+    assert main.run(["check", str(config), "--plugin", str(plugin)]) == 0
+    assert "1 rules" in capfd.readouterr().out
+    by = ["--config", str(config), "--plugin", str(plugin), "--json"]
+    assert main.run(["explain", "192.0.2.1:23", *by]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert [each["name"] for each in told["plugins"]] == ["picky"]
+    assert told["verdict"]["upstream"] == "picky"
+    assert main.run(["explain", "192.0.2.1:80", *by]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert [each["result"] for each in told["rules"]] == ["matched"]
+    assert told["verdict"]["upstream"] == "reject"
+
+
+def test_command_of_a_plugin_is_one_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    folder = tmp_path / "tunproxy" / "plugins"
+    folder.mkdir(parents=True)
+    (folder / "picky.py").write_text(PLUGIN)
+    assert main.run(["say", "hello", "--loud"]) == 4
+    assert capfd.readouterr().out == "HELLO\n"
+    assert main.run(["version"]) == 0
+    assert capfd.readouterr().out == f"{describe()}\n"
+    assert main.run(["sya"]) == 2
+    assert "no such command 'sya'" in capfd.readouterr().err.lower()
+
+
+def test_commands_of_ours_load_no_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunproxy.cli import plugins
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise AssertionError("a plugin is loaded")
+
+    monkeypatch.setattr(plugins, "_load", fail)
+    assert main.run(["version"]) == 0
+    assert main.run(["--help"]) == 0

@@ -39,13 +39,14 @@ def test_settings_and_device_reach_the_packet_path(capfd: pytest.CaptureFixture[
             settings.mtu,
             settings.mark,
             settings.udp_timeout,
+            settings.memory,
             settings.bind_interface,
             settings.device.name,
         )
         maps = {
             (entry.address, entry.port): (entry.to_address, entry.to_port) for entry in settings.address_maps
         }
-        assert plain == (1400, 9, 7.0, "lo", "tun5")
+        assert plain == (1400, 9, 7.0, 20 << 20, "lo", "tun5")
         assert maps.pop(("192.0.2.9", 0)) == ("127.0.0.1", 0)
         assert maps.pop(("fd00::9", 0)) == ("::1", 0)
         assert set(maps) <= set(RESOLVERS)
@@ -54,7 +55,7 @@ def test_settings_and_device_reach_the_packet_path(capfd: pytest.CaptureFixture[
 
     def check() -> None:
         code = run(
-            "sh", "-c", "exit 4", serve=serve, tun="tun5", mtu=1400, mark=9, udp_timeout=7.0,
+            "sh", "-c", "exit 4", serve=serve, tun="tun5", mtu=1400, mark=9, udp_timeout=7.0, memory=20 << 20,
             bind_interface="lo", host_addresses=("192.0.2.9", "fd00::9"),
         )  # fmt: skip
         assert code == 4

@@ -2,10 +2,12 @@
 
 import types
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tunproxy.control.policy import load_decider
+from tests.unit.control.policies import built, written
+from tunproxy.control.policy import fake_for, load_policy
 from tunproxy.errors import ConfigError
 from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.verdict import DIAL, REJECT, FlowInfo, Verdict
@@ -30,40 +32,67 @@ def contributing(*names: str) -> dict[str, Callable[..., object]]:
     return {"contribute_upstreams": lambda: [DialUpstream(name) for name in names]}
 
 
-def test_load_decider_nobody_decides_costs_flows_nothing() -> None:
-    decider = load_decider(plugins(direct=contributing("direct")))
+def test_load_policy_nobody_decides_costs_flows_nothing() -> None:
+    decider = load_policy(plugins(direct=contributing("direct"))).decider
     assert isinstance(decider, StaticDecider)
     verdict = decider.decide(flow(80))
     assert (verdict.kind, verdict.upstream, verdict.address) == (DIAL, "direct", "")
 
 
-def test_load_decider_plugin_decides_and_default_takes_the_rest() -> None:
+def test_load_policy_plugin_decides_and_default_takes_the_rest() -> None:
     def decide_flow(info: FlowInfo) -> Verdict | None:
         return Verdict(REJECT, "no-http") if info.target_port == 80 else None
 
-    decider = load_decider(plugins(direct=contributing("direct"), picky={"decide_flow": decide_flow}))
+    decider = load_policy(plugins(direct=contributing("direct"), picky={"decide_flow": decide_flow})).decider
     assert decider.decide(flow(80)).kind == REJECT
     assert decider.decide(flow(443)).upstream == "direct"
 
 
-def test_load_decider_default_is_what_was_asked_for() -> None:
-    decider = load_decider(plugins(two=contributing("direct", "other")), default="other")
+def test_load_policy_default_is_what_was_asked_for() -> None:
+    decider = load_policy(plugins(two=contributing("direct", "other")), default="other").decider
     assert decider.decide(flow(80)).upstream == "other"
 
 
-def test_load_decider_default_missing_says_what_there_is() -> None:
+def test_load_policy_default_missing_says_what_there_is() -> None:
     with pytest.raises(ConfigError, match=r"no upstream 'direct': .* \(installed: other"):
-        load_decider(plugins(other=contributing("other")))
+        load_policy(plugins(other=contributing("other")))
 
 
-def test_load_decider_default_plugin_broken_says_why() -> None:
+def test_load_policy_default_plugin_broken_says_why() -> None:
     def contribute_upstreams() -> None:
         raise RuntimeError("out of order")
 
     with pytest.raises(ConfigError, match="plugin direct contribute_upstreams failed: RuntimeError: out of"):
-        load_decider(plugins(direct={"contribute_upstreams": contribute_upstreams}))
+        load_policy(plugins(direct={"contribute_upstreams": contribute_upstreams}))
 
 
-def test_load_decider_without_plugins_loads_the_installed_ones() -> None:
-    verdict = load_decider().decide(flow(80))
+def test_load_policy_without_plugins_loads_the_installed_ones() -> None:
+    verdict = load_policy().decider.decide(flow(80))
     assert (verdict.kind, verdict.upstream) == (DIAL, "direct")
+
+
+def test_policy_tells_which_plugins_failed_to_decide() -> None:
+    def decide_flow(info: FlowInfo) -> Verdict | None:
+        raise RuntimeError("out of order")
+
+    policy = load_policy(plugins(direct=contributing("direct"), picky={"decide_flow": decide_flow}))
+    assert policy.faults() == {}
+    assert policy.decider.decide(flow(80)).upstream == "direct"
+    assert policy.faults() == {"picky": 1}
+    assert load_policy(plugins(direct=contributing("direct"))).faults() == {}
+
+
+def test_names_that_rules_send_somewhere_get_fake_addresses(tmp_path: Path) -> None:
+    text = (
+        'rules = ["DOMAIN-SUFFIX,a.example,work", "IP-CIDR,192.0.2.0/24,work", "DOMAIN,b.example,work"]\n'
+        '[upstreams.work]\ntype = "socks5"\nserver = "192.0.2.1"\nport = 1080\n'
+    )
+    parts = built(written(tmp_path, text))
+    assert fake_for((), parts) is None
+    wants = fake_for(("work",), parts)
+    assert wants is not None
+    assert wants("x.a.example")
+    assert not wants("b.example")  # its address may decide
+    direct = fake_for((parts.default,), built(written(tmp_path, "")))
+    assert direct is not None
+    assert direct("any.example")

@@ -134,6 +134,27 @@ def test_worker_deaf_to_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> No
     isolated(check)
 
 
+def test_worker_has_its_end_of_the_questions_and_not_ours() -> None:
+    def answering(settings: WorkerSettings, *, on_ready: Callable[[str], None]) -> None:
+        assert settings.questions is not None
+        on_ready("ready")
+        settings.questions.setblocking(True)
+        settings.questions.send(settings.questions.recv(100).upper())
+        assert settings.questions.recv(100) == b"", "the worker holds the supervisor's end"
+
+    def check() -> None:
+        worker = start(answering)
+        assert worker.wait_ready() == "ready"
+        worker.questions.setblocking(True)
+        worker.questions.send(b"how are you")
+        assert worker.questions.recv(100) == b"HOW ARE YOU"
+        worker.questions.close()
+        assert worker.how_it_ended() == "exit code 0"
+        worker.stop()
+
+    isolated(check)
+
+
 def test_supervisors_own_things_are_forgotten_in_the_worker_only() -> None:
     def check() -> None:
         reading, writing = os.pipe()

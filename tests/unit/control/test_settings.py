@@ -5,7 +5,8 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from tunproxy.control import settings
-from tunproxy.control.settings import ExecSettings, PathSettings, UpSettings
+from tunproxy.control.config.schema import DeviceConfig
+from tunproxy.control.settings import ExecSettings, PathSettings, UpSettings, with_device
 from tunproxy.errors import ConfigError
 
 
@@ -22,6 +23,8 @@ def test_defaults_are_valid() -> None:
         {"mtu": 65_535},
         {"mark": 0xFFFF_FFFF},
         {"udp_timeout": 0.5},
+        {"memory": 16 << 20},
+        {"memory": 1 << 40},
         {"bind_interface": "lo"},
         {"tun": "a" * 15},
     ],
@@ -39,6 +42,8 @@ def test_path_settings_at_the_edge_are_taken(wanted: dict[str, object]) -> None:
         ({"mark": -1}, "cannot use mark -1: must be 0 to 4294967295"),
         ({"mark": 1 << 32}, "cannot use mark 4294967296"),
         ({"udp_timeout": 0.0}, "cannot use udp timeout 0: must be a number of seconds above 0"),
+        ({"memory": (16 << 20) - 1}, "cannot use memory 16777215: must be 16M to 1024G"),
+        ({"memory": (1 << 40) + 1}, "cannot use memory 1099511627777: must be 16M to 1024G"),
         ({"udp_timeout": float("nan")}, "cannot use udp timeout nan"),
         ({"udp_timeout": float("inf")}, "cannot use udp timeout inf"),
         ({"bind_interface": "nix"}, r"cannot bind to interface 'nix': there is none \(there are: .*lo"),
@@ -87,3 +92,20 @@ def test_host_address_is_parsed(text: str) -> None:
 def test_host_address_that_never_leaves_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^cannot use .* as host address: "):
         ExecSettings(command=("true",), host_addresses=(text,)).check()
+
+
+def test_device_of_the_configuration_stands_where_the_command_line_says_nothing() -> None:
+    device = DeviceConfig(name="t7", mtu=1400, memory="64M")
+    found = with_device(PathSettings(), device)
+    assert (found.tun, found.mtu, found.memory) == ("t7", 1400, 64 << 20)
+    said = with_device(PathSettings(mtu=9000, said=frozenset({"mtu", "tun"})), device)
+    assert (said.tun, said.mtu, said.memory) == ("tunproxy0", 9000, 64 << 20)
+    assert with_device(PathSettings(), DeviceConfig()) == PathSettings()
+
+
+@pytest.mark.parametrize(
+    "device", [DeviceConfig(mtu=1), DeviceConfig(memory="lots"), DeviceConfig(name="a/b")]
+)
+def test_device_of_the_configuration_is_checked(device: DeviceConfig) -> None:
+    with pytest.raises(ConfigError):
+        with_device(PathSettings(), device)

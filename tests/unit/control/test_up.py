@@ -1,5 +1,6 @@
 """The order of things in ``up``, with a packet path that is played; more in ``tests/system/test_up.py``."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.isolation import isolated, needs_namespaces
+from tunproxy.control.client import fetch_status
+from tunproxy.control.endpoint import ALIVE, Found, find
+from tunproxy.control.process import SIGNALS
 from tunproxy.control.settings import UpSettings
 from tunproxy.control.up import up
 from tunproxy.control.worker import WorkerSettings
@@ -86,6 +90,37 @@ def test_up_worker_that_dies_is_exit_code_1(capfd: pytest.CaptureFixture[str]) -
 
     isolated(check)
     assert "tunproxy: the worker died (exit code 0): routes are put back\n" in capfd.readouterr().err
+
+
+def test_up_is_asked_while_it_runs_and_still_told_to_stop() -> None:
+    name = f"up{os.getpid()}"
+
+    def serve(settings: WorkerSettings, *, stop_fd: int = -1, on_ready: Callable[[str], None]) -> None:
+        supervisor, worker = os.getppid(), os.getpid()
+        asker = os.fork()  # which keeps the right to send a signal to the supervisor
+        if asker == 0:
+            found: list[Found] = []
+            while not found:
+                found = [each for each in find() if each.name == name and each.state == ALIVE]
+            told = fetch_status(found[0].path)
+            is_right = (told["name"], told["mode"], told["flows"]) == (name, "up", {"tcp": 3})
+            os.kill(supervisor if is_right else worker, signal.SIGTERM)
+            os._exit(0)
+        on_ready("serving")
+        assert settings.questions is not None
+        settings.questions.setblocking(True)
+        question = json.loads(settings.questions.recv(1000))
+        settings.questions.send(json.dumps({"id": question["id"], "answer": {"flows": {"tcp": 3}}}).encode())
+        time.sleep(30)
+
+    def check() -> None:
+        handlers = [signal.getsignal(number) for number in SIGNALS]
+        assert up(UpSettings(tun=name, routes=()), serve) == 0
+        assert [signal.getsignal(number) for number in SIGNALS] == handlers
+        assert set(SIGNALS) <= signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        assert not [each for each in find() if each.name == name]
+
+    isolated(check)
 
 
 def test_up_without_rights_is_refused() -> None:

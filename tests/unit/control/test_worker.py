@@ -1,5 +1,6 @@
 """The worker as a whole, on a device that is one end of a socket pair."""
 
+import asyncio
 import gc
 import os
 import socket
@@ -9,9 +10,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.unit.loop.rig import syn, tcp_flags
+from tunproxy.control.questions import Questions, socket_pair
 from tunproxy.control.worker import AddressMap, WorkerSettings, run_worker
 from tunproxy.device.tun import Offload, TunDevice
 from tunproxy.errors import ConfigError
+from tunproxy.tcp.connection import Settings
 from tunproxy.wire.tcp import ACK, RST, SYN
 
 LOOPBACK_MAP = (AddressMap("192.0.2.1", 0, "127.0.0.1", 0),)
@@ -26,6 +29,7 @@ class Worker:
         ours.setblocking(False)
         self.device = TunDevice(ours.detach(), "test0", Offload(csum=True))
         self.lines: list[str] = []
+        self.supervisor, self.questions = socket_pair()
 
     def run(self, client: Callable[[], None], maps: tuple[AddressMap, ...] = LOOPBACK_MAP) -> dict[str, int]:
         """Serve until client returns; raises what it raised."""
@@ -42,7 +46,7 @@ class Worker:
 
         thread = threading.Thread(target=play)
         try:
-            settings = WorkerSettings(device=self.device, address_maps=maps)
+            settings = WorkerSettings(device=self.device, address_maps=maps, questions=self.questions)
             counters = run_worker(
                 settings, stop_fd=stop_read, on_ready=lambda line: (self.lines.append(line), thread.start())
             )
@@ -63,6 +67,8 @@ def worker() -> Iterator[Worker]:
     gc.set_threshold(*thresholds)
     made.device.close()
     made.wire.close()
+    made.supervisor.close()
+    made.questions.close()
 
 
 def test_worker_says_what_it_serves_and_ends_with_its_stop_descriptor(worker: Worker) -> None:
@@ -70,6 +76,19 @@ def test_worker_says_what_it_serves_and_ends_with_its_stop_descriptor(worker: Wo
     (line,) = worker.lines
     assert "test0 mtu 1500, offload csum" in line
     assert counters["frames_in"] == 0
+
+
+def test_worker_tells_the_engine_what_the_device_can(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted(mtu: int, rcv_buf: int, cwnd: int, has_tso4: bool, has_tso6: bool, **more: int) -> Settings:
+        made.append(Settings(mtu, rcv_buf, cwnd, has_tso4, has_tso6, **more))
+        return made[0]
+
+    made: list[Settings] = []
+    monkeypatch.setattr("tunproxy.control.worker.Settings", noted)
+    worker.device.offload = Offload(csum=True, tso6=True, tso_ecn=True)
+    worker.run(lambda: None)
+    (settings,) = made
+    assert (settings.has_tso4, settings.has_tso6, settings.has_tso_ecn) == (False, True, True)
 
 
 def test_worker_carries_a_connection_and_resets_it_at_the_end(worker: Worker) -> None:
@@ -82,6 +101,31 @@ def test_worker_carries_a_connection_and_resets_it_at_the_end(worker: Worker) ->
         counters = worker.run(client)
     assert counters["flows_opened"] == 1
     assert tcp_flags(worker.wire.recv(2000)) & RST
+
+
+def test_worker_tells_its_status_when_it_is_asked(worker: Worker) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def client() -> None:
+            worker.wire.send(syn(server.getsockname()[1]))
+            assert tcp_flags(worker.wire.recv(2000)) == SYN | ACK
+            told = asyncio.run(Questions(worker.supervisor).ask("status"))
+            assert told["flows"]["tcp"] == told["flows"]["tcp_embryos"] == 1
+            assert told["counters"]["flows_opened"] == 1
+            assert told["worker"]["pid"] == os.getpid()
+
+        worker.run(client)
+
+
+def test_worker_goes_on_when_nobody_is_left_who_asks(worker: Worker) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def client() -> None:
+            worker.supervisor.close()
+            worker.wire.send(syn(server.getsockname()[1]))
+            assert tcp_flags(worker.wire.recv(2000)) == SYN | ACK
+
+        worker.run(client)
 
 
 def test_worker_does_not_dial_the_host_s_loopback_unasked(worker: Worker) -> None:

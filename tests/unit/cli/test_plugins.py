@@ -1,0 +1,142 @@
+"""``tunproxy plugins``."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tunproxy.cli.plugins import app
+from tunproxy.control import client
+from tunproxy.control.endpoint import ALIVE, Found
+from tunproxy.errors import ConfigError
+
+GOOD = """
+from tunproxy.plugin.api import Command, hookimpl
+
+@hookimpl
+def decide_flow(info):
+    return None
+
+@hookimpl
+def contribute_commands():
+    import typer
+    app = typer.Typer(help="Say it.")
+
+    @app.command()
+    def say(word: str, loud: bool = False):
+        typer.echo(word.upper() if loud else word)
+        return 4
+
+    return [Command("say", app)]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    made = tmp_path / "tunproxy" / "plugins"
+    made.mkdir(parents=True)
+    (made / "good.py").write_text(GOOD)
+    return made
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Return exit code and output; raises what the command raises."""
+    found = CliRunner().invoke(app, list(arguments), standalone_mode=False)
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    code = found.return_value if isinstance(found.return_value, int) else found.exit_code
+    return code, found.stdout
+
+
+def test_list_names_plugins_and_their_hooks(folder: Path) -> None:
+    code, text = run("list")
+    assert code == 0
+    assert f"good (folder: {folder}/good.py): loaded\n    contribute_commands\n    decide_flow\n" in text
+    assert "direct (installed: tunproxy " in text
+
+
+def test_list_json_has_everything(folder: Path, tmp_path: Path) -> None:
+    (folder / "bad.py").write_text("x = (")
+    named = tmp_path / "named.py"
+    named.write_text(GOOD.replace('"say"', '"tell"'))
+    code, text = run("list", "--json", "--plugin", str(named))
+    rows = {row["name"]: row for row in json.loads(text)}
+    assert code == 1
+    assert (rows["good"]["loaded"], rows["good"]["kind"]) == (True, "folder")
+    assert (rows["named"]["loaded"], rows["named"]["kind"]) == (True, "file")
+    assert (rows["bad"]["loaded"], rows["bad"]["hooks"]) == (False, [])
+    assert "bad.py:1:5: '(' was never closed" in rows["bad"]["problem"]
+
+
+def test_list_two_of_one_name_loads_the_first(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text(GOOD)
+    code, text = run("list", "--json", "--plugin", str(tmp_path / "good.py"))
+    assert [row["loaded"] for row in json.loads(text) if row["name"] == "good"] == [True, False]
+    assert code == 1
+
+
+def test_doctor_says_what_is_wrong(folder: Path) -> None:
+    (folder / "bad.py").write_text("import nowhere_to_be_found")
+    code, text = run("doctor")
+    assert code == 1
+    assert "it needs nowhere_to_be_found, which is not installed" in text
+    (folder / "bad.py").unlink()
+    code, text = run("doctor", "--json")
+    assert code == 0
+    found = {each["name"]: each for each in json.loads(text)}
+    assert found["good"]["hooks"] == ["contribute_commands", "decide_flow"]
+    assert found["good"]["import_seconds"] >= 0
+
+
+def test_named_file_that_is_not_there_is_told(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        run("list", "--plugin", str(folder / "none.py"))
+
+
+def test_new_writes_a_plugin_that_is_found(folder: Path, tmp_path: Path) -> None:
+    code, text = run("new", "fresh", "--drop-in")
+    assert code == 0
+    assert text.splitlines()[:2] == [str(folder / "fresh.py"), str(folder / "test_fresh.py")]
+    assert "fresh (folder" in run("list")[1]
+    code, text = run("new", "fresh", "--into", str(tmp_path))
+    assert (tmp_path / "fresh" / "pyproject.toml").is_file()
+    with pytest.raises(ConfigError, match="it exists"):
+        run("new", "fresh", "--into", str(tmp_path))
+
+
+@pytest.mark.parametrize("arguments", [("new", "No-Good"), ("new", "x", "--into", ".", "--drop-in")])
+def test_new_bad_usage_is_told(arguments: tuple[str, ...], folder: Path) -> None:
+    with pytest.raises(typer.BadParameter):
+        run(*arguments)
+
+
+def test_run_runs_a_plugins_command(folder: Path) -> None:
+    assert run("run") == (0, "say  Say it.\n")
+    assert run("run", "say", "hello", "--loud") == (4, "HELLO\n")
+    with pytest.raises(typer.BadParameter, match=r"no plugin has a command 'sya' \(there are: say\)"):
+        run("run", "sya")
+
+
+def test_list_goes_by_the_configuration(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(
+        f'[plugins]\nfolder = "{folder}"\ndeny = ["good"]\n[plugins.direct]\npriority = 7\n'
+    )
+    text = run("list", "--config", str(tmp_path / "my.toml"))[1]
+    assert "good.py): denied (plugins.deny)" in text
+    assert "priority 7): loaded" in text
+
+
+def test_list_says_what_a_running_tunproxy_has_suspended(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Found(Path("/nowhere/tun9.sock"), ALIVE, 4711)
+    told = {"plugins_suspended": {"good": {"seconds": 12.5, "last_fault": "LateError: too slow"}}}
+    monkeypatch.setattr(client, "choose", lambda *which: found)
+    monkeypatch.setattr(client, "fetch_status", lambda path: told)
+    assert "loaded, but tun9 (process 4711): is not asked for 12.5 s: LateError: too slow" in run("list")[1]
+    rows = {row["name"]: row for row in json.loads(run("list", "--json")[1])}
+    assert rows["direct"]["suspended"] == ""
+    assert rows["good"]["suspended"].endswith("too slow")

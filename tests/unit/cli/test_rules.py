@@ -1,0 +1,65 @@
+"""``tunproxy rules``."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.control.policies import use_tree_plugins, written
+from tunproxy.cli import main
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    return tmp_path / "a.rules"
+
+
+def test_lint_finds_what_is_hardly_meant(rules: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rules.write_text("DOMAIN-SUFFIX,a.com,work\n")
+    assert main.run(["rules", "lint", str(rules)]) == 0
+    assert capfd.readouterr().out == ""
+    rules.write_text("DOMAIN-SUFFIX,a.com,work\nDOMAIN,x.a.com,work\n")
+    assert main.run(["rules", "lint", str(rules)]) == 1
+    assert capfd.readouterr().out.startswith(f"{rules}:2:1: shadowed: ")
+
+
+def test_lint_with_a_configuration_knows_targets(
+    rules: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    use_tree_plugins(monkeypatch)
+    rules.write_text("DOMAIN,a.com,work\n")
+    config = written(rules.parent, "")
+    assert main.run(["rules", "lint", str(rules), "--config", str(config)]) == 2
+    assert f"{rules}:1:14: unknown target 'work'" in capfd.readouterr().err
+
+
+def test_fmt_changes_a_file_once(rules: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rules.write_text("domain , A.com , work  # x\n")
+    assert main.run(["rules", "fmt", "--check", str(rules)]) == 1
+    assert rules.read_text() == "domain , A.com , work  # x\n"
+    assert main.run(["rules", "fmt", str(rules)]) == 0
+    assert rules.read_text() == "DOMAIN,a.com,work  # x\n"
+    assert main.run(["rules", "fmt", "--check", str(rules)]) == 0
+    rules.write_bytes(b"\xff")
+    assert main.run(["rules", "fmt", str(rules)]) == 2
+    assert "is not UTF-8" in capfd.readouterr().err
+
+
+def test_fmt_of_standard_input(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("match , a\n"))
+    assert main.run(["rules", "fmt", "-"]) == 0
+    assert capfd.readouterr().out == "MATCH,a\n"
+
+
+def test_test_counts_and_shows_what_is_not_met(rules: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rules.write_text("# expect: a.com:80 => work\nDOMAIN,a.com,work\n")
+    assert main.run(["rules", "test", str(rules)]) == 0
+    assert capfd.readouterr().out == "1 of 1 expectations are met\n"
+    rules.write_text("# expect: b.com:80 => work\nDOMAIN,a.com,work\n")
+    assert main.run(["rules", "test", str(rules)]) == 1
+    assert capfd.readouterr().out == (
+        f"{rules}:1:11: expected 'work', goes to 'DIRECT': no rule is met\n0 of 1 expectations are met\n"
+    )
+    rules.write_text("# expect: b.com => work\n")
+    assert main.run(["rules", "test", str(rules)]) == 2

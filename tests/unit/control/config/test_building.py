@@ -1,0 +1,239 @@
+"""Configurations become upstreams, groups, rules and rule sets; what is wrong is told at its place."""
+
+import re
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.unit.control.policies import built, plugins_for, sources_of, written
+from tunproxy.control.config.building import Parts, build_parts, targets_of
+from tunproxy.control.config.problems import ConfigProblems
+from tunproxy.control.config.schema import Config
+from tunproxy.control.config.sets import SetCache
+from tunproxy.errors import ConfigError
+from tunproxy.plugin.discovery import find_file
+from tunproxy.plugin.manager import Plugins
+from tunproxy.rules.build import Builder
+from tunproxy.rules.explain import explain
+from tunproxy.rules.facts import NEEDS_NAME, Facts
+from tunproxy.rules.lint import lint
+from tunproxy.secret import Secret
+
+ROOT = Path(__file__).resolve().parents[4]
+WORK = '[upstreams.work]\ntype = "socks5"\nserver = "192.0.2.1"\n'
+ADS = '[rule-sets.ads]\npath = "ads.txt"\nformat = "text"\nbehavior = "domain"\n'
+
+
+def problems_of(folder: Path, text: str, **files: str) -> list[str]:
+    path = written(folder, text, **files)
+    with pytest.raises(ConfigProblems) as caught:
+        built(path)
+    problems = caught.value.problems
+    return [str(each).partition("\n")[0].replace(f"{folder}/", "") for each in problems]
+
+
+def test_configuration_with_everything(tmp_path: Path) -> None:
+    text = (
+        'rules = ["RULE-SET,ads,REJECT", "SUB-RULE,(NETWORK,udp),sub", "DOMAIN,a,auto"]\ndefault = "work"\n'
+        + '[sub-rules]\nsub = ["MATCH,DIRECT"]\n' + WORK
+        + '[groups.auto]\ntype = "fallback"\nmembers = ["work", "DIRECT"]\n' + ADS
+    )  # fmt: skip
+    parts = built(written(tmp_path, text, ads_txt="+.ads.example\n+.other.example\nbad line,\n"))
+    assert set(parts.upstreams) == {"direct", "reject", "drop", "work", "auto"}
+    assert {"DIRECT", "REJECT", "REJECT-DROP", "GLOBAL", "PASS", "work"} <= set(targets_of(parts))
+    assert parts.ways["GLOBAL"] is parts.ways["work"]
+    assert parts.default == "work"
+    assert [rule.target for rule in parts.rules] == ["REJECT", "sub", "auto"]
+    assert parts.skipped == {"ads": 1}
+    assert len(parts.watches) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[plugins]\nallow = ["log"]\n', "2:9: tunproxy needs plugin 'direct' (add it to the list)"),
+        ('[plugins]\ndeny = ["direct"]\n', "2:8: tunproxy needs plugin 'direct' (take it out of the list)"),
+        ("[plugins.direct]\nenabled = false\n", "2:11: tunproxy needs plugin 'direct' (leave it enabled)"),
+    ],
+)
+def test_configuration_without_the_direct_way_is_told_where_it_says_so(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    sources = sources_of(written(tmp_path, text))
+    with pytest.raises(ConfigProblems, match=re.escape(problem)):
+        build_parts(sources, Plugins())
+
+
+def test_problems_with_upstreams(tmp_path: Path) -> None:
+    text = (
+        WORK
+        + 'prt = 3\n[upstreams.b]\ntype = "sock5"\n[upstreams.DIRECT]\ntype = "http"\n'
+        + '[upstreams.c]\ntype="http"\n'
+    )
+    assert problems_of(tmp_path, text) == [
+        "tunproxy.toml:4:1: unknown key 'prt' (did you mean 'port'?)",
+        "tunproxy.toml:6:9: there is no type of upstream 'sock5' (did you mean 'socks5'?)",
+        "tunproxy.toml:7:12: 'DIRECT' has a meaning of its own (choose another name)",
+        "tunproxy.toml:9:12: 'server' is missing",
+    ]
+
+
+def test_problem_that_a_plugin_finds_is_at_the_table(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, WORK + 'password = "x"\n') == [
+        "tunproxy.toml:1:12: a password without a user"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            'members = ["wrk"]\n',
+            "tunproxy.toml:6:13: there is no upstream or group 'wrk' (did you mean 'work'?)",
+        ),
+        ('members = ["g"]\n', "tunproxy.toml:4:9: group 'g' contains itself: g → g"),
+        ("members = []\n", "tunproxy.toml:4:9: has no members (name at least one upstream)"),
+    ],
+)
+def test_problems_with_groups(tmp_path: Path, text: str, problem: str) -> None:
+    assert problems_of(tmp_path, WORK + '[groups.g]\ntype = "select"\n' + text) == [problem]
+
+
+def test_problems_with_rules_in_the_configuration(tmp_path: Path) -> None:
+    text = (
+        'default = "wrk"\nrules = [\n  "DOMIAN,a,work",\n  \' DOMAIN,a,wrk\',\n  "RULE-SET,adz,work",\n'
+        '  "GEOIP,cn,work",\n  "DOMAIN,\\u0061,wrk",\n]\n[sub-rules]\ns = ["x"]\n' + WORK + ADS
+    )
+    assert problems_of(tmp_path, text, ads_txt="") == [
+        "tunproxy.toml:1:12: there is no upstream or group 'wrk' (did you mean 'work'?)",
+        "tunproxy.toml:3:4: unknown rule type 'DOMIAN' (did you mean 'DOMAIN'?)",
+        "tunproxy.toml:4:14: unknown target 'wrk' (did you mean 'work'?)",
+        "tunproxy.toml:5:13: unknown rule set 'adz'",
+        "tunproxy.toml:6:4: GEOIP: no rule set has such lists "
+        '(add [rule-sets.geoip] with path = "country.mmdb", format = "mmdb")',
+        "tunproxy.toml:7:12: unknown target 'wrk' (did you mean 'work'?)",
+        "tunproxy.toml:10:7: unknown rule type 'x'",
+    ]
+
+
+def test_problems_with_a_rule_file_are_told_with_the_file_s_name(tmp_path: Path) -> None:
+    text = 'rules-file = "home.rules"\n' + WORK
+    assert problems_of(tmp_path, text, home_rules="# rules\nDOMIAN,a,work\n\nDOMAIN,a,wrk\n") == [
+        "home.rules:2:1: unknown rule type 'DOMIAN' (did you mean 'DOMAIN'?)",
+        "home.rules:4:10: unknown target 'wrk' (did you mean 'work'?)",
+    ]
+
+
+def test_rule_set_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    text = 'rules = ["RULE-SET,ads,REJECT"]\n' + ADS.replace("text", "srs")
+    (problem,) = problems_of(tmp_path, text.replace("ads.srs", "ads.txt"), ads_txt="nonsense")
+    assert problem.startswith("ads.txt:1:1: ")
+
+
+def test_secret_is_in_no_problem(tmp_path: Path) -> None:
+    for line in ('password = "geheim"\nprt = 3\n', "port = 99999\nuser = 'me'\npassword = 'geheim'\n"):
+        path = written(tmp_path, WORK + line)
+        with pytest.raises(ConfigError) as caught:
+            built(path)
+        shown = str(caught.value)
+        assert "geheim" not in shown.replace('password = "geheim"', "")
+
+
+def test_upstream_of_the_command_line_is_the_default(tmp_path: Path) -> None:
+    sources = sources_of(written(tmp_path, WORK))
+    url = Secret("http://u:p@192.0.2.9:3128")
+    parts = build_parts(replace(sources, upstream=url), plugins_for(sources))
+    assert parts.default == "upstream"
+    assert {"work", "upstream"} <= set(parts.upstreams)
+
+
+def test_without_the_direct_plugin_there_is_no_policy(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no upstream 'direct': .* \(installed: none"):
+        build_parts(sources_of(written(tmp_path, "")), Plugins())
+
+
+def test_contents_of_rule_sets_are_kept_from_one_build_to_the_next(tmp_path: Path) -> None:
+    path = written(tmp_path, 'rules = ["RULE-SET,ads,REJECT"]\n' + ADS, ads_txt="+.a\n")
+    cache = SetCache()
+    first = built(path, cache).rule_sets["ads"]
+    assert built(path, cache).rule_sets["ads"] is first
+
+
+def test_example_that_is_shipped_can_be_used() -> None:
+    parts = built(ROOT / "packaging" / "tunproxy.toml")
+    assert {"office", "spare", "work"} <= set(parts.upstreams)
+    assert (len(parts.rules), parts.skipped) == (6, {})
+
+
+def test_example_that_is_shipped_has_every_table() -> None:
+    text = (ROOT / "packaging" / "tunproxy.toml").read_text()
+    keys = {field.encode_name for field in msgspec.structs.fields(Config)} - {"rules-file"}
+    assert set(tomllib.loads(text)) == keys
+
+
+LONG_NAMES = """
+from tunproxy.plugin.api import RuleKind, hookimpl
+
+class LongerThan:
+    def __init__(self, payload):
+        self.length = int(payload)
+
+    def match(self, facts):
+        return len(facts.host) > self.length if facts.host else None
+
+@hookimpl
+def contribute_rule_kinds():
+    return [RuleKind("HOST-LONGER", LongerThan, needs=("name",))]
+"""
+
+
+def with_long_names(folder: Path, rules: str, **files: str) -> Parts:
+    """Return the parts of a configuration with these rules, and a plugin that contributes HOST-LONGER."""
+    plugin = folder / "long_names.py"
+    plugin.write_text(LONG_NAMES)
+    sources = sources_of(written(folder, rules, **files))
+    plugins = plugins_for(sources)
+    assert plugins.load(find_file(plugin)), plugins.problems
+    return build_parts(sources, plugins)
+
+
+def test_rule_of_a_plugins_kind_is_asked_like_any_other(tmp_path: Path) -> None:
+    text = (
+        'rules = ["host-longer,12,REJECT", "AND,((HOST-LONGER,5),(NETWORK,tcp)),drop", "DOMAIN,a.b,DIRECT"]\n'
+    )
+    parts = with_long_names(tmp_path, text)
+    assert [rule.condition.kind for rule in parts.rules] == ["HOST-LONGER", "AND", "DOMAIN"]
+    assert parts.compiled.what_is_needed() & NEEDS_NAME
+    for host, number in (("a-rather-long.example", 0), ("b.example", 1), ("a.b", 2)):
+        facts = Facts("tcp", bytes(4), 1, bytes([192, 0, 2, 7]), 80)
+        facts.host = host
+        assert parts.compiled.match(facts) == number, host
+        builder = Builder(parts.rule_sets, parts.custom)
+        told = explain(parts.rules, parts.rule_sets, facts, sub_rules=parts.sub_rules, builder=builder)
+        assert told.number == number
+        assert f"host {host}" in told.records[0].why
+
+
+def test_rule_of_a_plugins_kind_may_stand_in_a_file(tmp_path: Path) -> None:
+    parts = with_long_names(tmp_path, 'rules-file = "home.rules"\n', home_rules="HOST-LONGER,9,REJECT\n")
+    assert [rule.text for rule in parts.rules] == ["HOST-LONGER,9,REJECT"]
+    assert lint(parts.rules, [], targets_of(parts)) == []
+    twice = [*parts.rules, *parts.rules]
+    assert [finding.what for finding in lint(twice, [], targets_of(parts))] == ["duplicate"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ("HOST-LONGER,x,REJECT", "1:23: invalid literal for int() with base 10: 'x'"),
+        ("HOST-LONGR,5,REJECT", "1:11: unknown rule type 'HOST-LONGR' (did you mean 'HOST-LONGER'?)"),
+        ("HOST-LONGER,5,REJECTED", "unknown target 'REJECTED'"),
+    ],
+)
+def test_wrong_rule_of_a_plugins_kind_is_told_at_its_place(tmp_path: Path, rule: str, problem: str) -> None:
+    with pytest.raises(ConfigProblems) as caught:
+        with_long_names(tmp_path, f'rules = ["{rule}"]\n')
+    assert problem in str(caught.value)

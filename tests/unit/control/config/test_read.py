@@ -1,0 +1,128 @@
+"""Whole configurations."""
+
+from pathlib import Path
+
+import pytest
+
+from tunproxy.control.config.problems import ConfigProblems
+from tunproxy.control.config.read import read_config
+from tunproxy.control.config.schema import Config
+from tunproxy.secret import Secret
+
+
+def config_of(text: str, **environment: str) -> Config:
+    return read_config(text.encode(), "t.toml", Path("/etc/t"), environment).config
+
+
+def problems_of(text: str | bytes) -> list[str]:
+    data = text if isinstance(text, bytes) else text.encode()
+    with pytest.raises(ConfigProblems) as caught:
+        read_config(data, "t.toml", Path("/etc/t"), {})
+    return [f"{each.position}: {each.message}" for each in caught.value.problems]
+
+
+def test_empty_file_is_the_built_in_configuration() -> None:
+    assert config_of("") == Config()
+    assert config_of("\ufeff# nothing\n") == Config()
+
+
+def test_tables_of_all_kinds() -> None:
+    found = config_of(
+        """
+        default = "work"
+        rules-file = "home.rules"
+        [upstreams.office]
+        type = "socks5"
+        server = "192.0.2.1"
+        password = { env = "P" }
+        [groups.work]
+        type = "select"
+        members = ["office"]
+        interval = 3
+        [rule-sets.ads]
+        path = "../ads.txt"
+        [plugins]
+        deny = ["a"]
+        [plugins.log]
+        priority = 3
+        token = { env = "P" }
+        """,
+        P="geheim",
+    )
+    assert found.rules_file == "/etc/t/home.rules"
+    assert found.rule_sets["ads"].path == "/etc/ads.txt"
+    assert found.upstreams["office"].options["password"] == Secret("geheim")
+    assert dict(found.groups["work"].options) == {"interval": 3}
+    assert found.plugins.deny == {"a"}
+    entry = found.plugins.plugins["log"]
+    assert (entry.enabled, entry.priority, entry.options["token"]) == (True, 3, Secret("geheim"))
+    assert "geheim" not in repr(found)
+
+
+def test_plain_password_is_not_shown_either() -> None:
+    assert "geheim" not in repr(config_of('[upstreams.a]\ntype = "http"\npassword = "geheim"\n'))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a = [", "t.toml:1:6: not TOML: invalid value"),
+        ("x = 1\nb = = 3\n", "t.toml:2:5: not TOML: invalid value"),
+        (b"x = 1\nb = \xff\n", "t.toml:2:5: octet 0xff is not UTF-8"),
+        ("defalt = 'x'\n", "t.toml:1:1: unknown key 'defalt' (did you mean 'default'?)"),
+        ("upstreams = 3\n", "t.toml:1:13: expected a table for each name"),
+        ("[upstreams]\na = 3\n", "t.toml:2:5: expected a table, such as [upstreams.a]"),
+        ("[upstreams.a]\nport = 3\n", "t.toml:1:12: 'type' is missing"),
+        ("[groups.a]\ntype = 'x'\nmembers = 'y'\n", "t.toml:3:12: expected a list, got a string"),
+        ("plugins = 3\n", "t.toml:1:11: expected a table"),
+        ("[plugins]\nfoldr = 3\n", "t.toml:2:1: unknown key 'foldr' (did you mean 'folder'?)"),
+        ("[plugins.a]\nenabled = 3\n", "t.toml:2:11: expected true or false, got a whole number"),
+        (
+            "[upstreams.a]\ntype = 'x'\npassword = { env = 'NO' }\n",
+            "t.toml:3:12: there is no environment variable 'NO'",
+        ),
+        ("rules = []\nrules-file = 'x'\n", "t.toml:2:1: there are rules as well (give one of the two)"),
+        (
+            "[upstreams.a]\ntype = 'x'\n[groups.a]\ntype = 'y'\nmembers = []\n",
+            "t.toml:3:9: there is an upstream 'a' already",
+        ),
+        (
+            "[upstreams.'a,b']\ntype = 'x'\n",
+            "t.toml:1:12: a name has no comma, and no blanks around it: rules could not say it",
+        ),
+        ("[device]\nmtu = 12\n", "t.toml:2:7: cannot use mtu 12: must be 1280 to 65535"),
+        ("[device]\nmemory = 'lots'\n", "t.toml:2:11: 'lots' is not a size (such as 256M)"),
+        (
+            "[device]\nname = 'a/b'\n",
+            "t.toml:2:9: cannot use 'a/b' as a device name: it must have no space, slash or colon",
+        ),
+    ],
+)
+def test_problem_has_its_place(text: str | bytes, problem: str) -> None:
+    assert problems_of(text) == [problem]
+
+
+def test_problems_of_all_tables_are_told_at_once() -> None:
+    text = "defalt = 1\n[device]\nmtu = 'x'\n[upstreams.a]\n[plugins.a]\nenabled = 3\n[dns]\nmode = 'x'\n"
+    assert [each.partition(": ")[0] for each in problems_of(text)] == [
+        "t.toml:1:1", "t.toml:3:8", "t.toml:4:12", "t.toml:6:11", "t.toml:8:9",
+    ]  # fmt: skip
+
+
+def test_files_of_secrets_are_named(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("x")
+    text = b"[upstreams.a]\ntype = 'x'\npassword = { file = 'p' }\n"
+    assert read_config(text, "t", tmp_path, {}).secret_files == (tmp_path / "p",)
+
+
+def test_names_have_files_beside_the_configuration() -> None:
+    found = config_of('[dns]\nca-file = "ca.pem"\nfake-ip-file = "../fake"').dns
+    assert (found.ca_file, found.fake_ip_file) == ("/etc/t/ca.pem", "/etc/fake")
+    assert config_of('[dns]\nfake-ip-file = ""').dns.fake_ip_file == ""
+
+
+def test_names_that_make_no_sense_are_problems_at_the_value() -> None:
+    assert problems_of('[dns]\nservers = ["192.0.2.1",\n  "quic://192.0.2.1"]\nhijack-except = ["x"]') == [
+        "t.toml:3:4: resolver 'quic://192.0.2.1': no way 'quic' to it (use udp, tcp, tls or https)",
+        "t.toml:4:19: 'x' is not an IP address",
+    ]

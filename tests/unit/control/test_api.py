@@ -1,0 +1,108 @@
+"""The API over a Unix socket: served on a loop, or in a thread."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tunproxy.control.api import ApiThread, serve
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(tmp_path / "x.sock"))
+        made.listen()
+        made.setblocking(False)
+        yield made
+
+
+async def status() -> dict[str, object]:
+    return {"name": "tun0"}
+
+
+def ask(path: str, request: str = "GET /status") -> bytes:
+    """Return the whole answer to a request."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(path)
+        client.sendall(f"{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        found = b""
+        while octets := client.recv(65536):
+            found += octets
+        return found
+
+
+def test_thread_answers_who_asks_and_ends(listener: socket.socket) -> None:
+    path = listener.getsockname()
+    thread = ApiThread(listener, status)
+    for _ in range(2):
+        answer = ask(path)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer.endswith(b'\r\n\r\n{"name": "tun0"}')
+    assert ask(path, "GET /nonsense").startswith(b"HTTP/1.1 404 ")
+    assert ask(path, "POST /status").startswith(b"HTTP/1.1 405 ")
+    thread.close()
+    assert not [each for each in threading.enumerate() if each.name == "api"]
+    thread.close()
+
+
+def test_thread_nobody_asks_ends_at_once(listener: socket.socket) -> None:
+    thread = ApiThread(listener, status)
+    began = time.monotonic()
+    thread.close()
+    assert time.monotonic() - began < 0.5
+
+
+def test_client_that_says_nothing_holds_up_no_end(listener: socket.socket) -> None:
+    path = listener.getsockname()
+    thread = ApiThread(listener, status)
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.connect(path)
+        ask(path)
+        began = time.monotonic()
+        thread.close()
+        assert time.monotonic() - began < 2
+
+
+def test_thread_takes_no_signal(listener: socket.socket) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    thread = ApiThread(listener, status)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    (task,) = {int(each.name) for each in Path("/proc/self/task").iterdir()} - {
+        os.getpid(), *[each.native_id for each in threading.enumerate() if each.name != "api"],
+    }  # fmt: skip
+    text = Path(f"/proc/self/task/{task}/status").read_text()
+    blocked = int(text.partition("SigBlk:\t")[2].split()[0], 16)
+    assert blocked >> (signal.SIGTERM - 1) & 1
+    assert blocked >> (signal.SIGCHLD - 1) & 1
+    thread.close()
+
+
+def test_serve_is_over_with_its_context(listener: socket.socket) -> None:
+    path = listener.getsockname()
+
+    async def talk() -> None:
+        async with serve(listener, status):
+            assert b'"tun0"' in await asyncio.to_thread(ask, path)
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as late:
+            late.connect(path)
+            raise AssertionError("somebody still listens")
+
+    asyncio.run(talk())
+
+
+def test_api_is_not_loaded_before_somebody_asks() -> None:
+    """It takes a fifth of a second, and 20 MB: more than all else that a start needs."""
+    program = "import sys, tunproxy.control.up, tunproxy.control.execute; print('aiohttp' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,52 @@
+"""Explaining by a policy, or by files alone."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.unit.control.policies import plugins_for, sources_of, written
+from tunproxy.control import explaining
+from tunproxy.control.config.sources import PolicyOptions
+from tunproxy.control.explaining import answer, explain_by_files, explainer_of, owner_called
+from tunproxy.control.policy import build_policy
+from tunproxy.decide.question import parse_question
+from tunproxy.errors import ConfigError
+
+TEXT = 'rules = ["DOMAIN,a.example,REJECT", "IP-CIDR,192.0.2.0/24,REJECT-DROP"]\n'
+
+
+async def resolve(name: str) -> list[str]:
+    return ["192.0.2.7"] if name == "b.example" else []
+
+
+def test_policy_explains_questions(tmp_path: Path) -> None:
+    sources = sources_of(written(tmp_path, TEXT))
+    explainer = explainer_of(build_policy(sources, plugins_for(sources)), resolve=resolve)
+
+    def explained(target: str) -> tuple[str, int | None]:
+        document = asyncio.run(answer(explainer, parse_question(target).to_json()))
+        rule = document["verdict"]["rule"]
+        return document["verdict"]["kind"], rule["number"] if rule else None
+
+    assert explained("a.example") == ("reject", 1)
+    assert explained("b.example") == ("drop", 2)
+    assert explained("c.example") == ("dial", None)
+    with pytest.raises(ConfigError, match="this is no question"):
+        asyncio.run(answer(explainer, [1]))
+
+
+def test_files_alone_say_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "load_plugins", plugins_for)
+    monkeypatch.setattr(explaining, "_host_resolver", resolve)
+    path = written(tmp_path, TEXT)
+    document = explain_by_files(PolicyOptions(config=str(path)), parse_question("b.example"))
+    assert (document["source"], document["verdict"]["kind"]) == (str(path), "drop")
+
+
+def test_owner_is_a_process_that_runs() -> None:
+    found = owner_called(str(os.getpid()))
+    assert found is not None
+    assert found.uid == os.geteuid()
+    assert owner_called("no-such-program-anywhere") is None

@@ -1,0 +1,154 @@
+"""Lists of flows, and why each went where."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.control.policies import plugins_for, written
+from tests.unit.control.policies import sources_of as sources
+from tests.unit.dns.world import Turns
+from tunproxy import clock
+from tunproxy.control import flow_book, keeper
+from tunproxy.control.flow_book import FlowBook
+from tunproxy.control.keeper import PolicyKeeper
+from tunproxy.control.live_names import LiveNames
+from tunproxy.decide.question import parse_question
+from tunproxy.decide.recent import RecentFlows
+from tunproxy.errors import ConfigError
+from tunproxy.flow.life import FlowLife
+from tunproxy.flow.verdict import FlowInfo
+from tunproxy.upstream.opening import AsyncDialer
+from tunproxy.upstream.sockets import KernelSockets
+
+TEXT = 'rules = ["DST-PORT,80,REJECT", "DST-PORT,443,DIRECT"]\n[dns]\nmode = "off"\n'
+
+
+class Place:
+    """A book of one policy, with flows that a test makes."""
+
+    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+        sockets = KernelSockets(0, "")
+        self.names = LiveNames(loop, Turns(), sockets, AsyncDialer(loop, sockets))
+        self.keeper = PolicyKeeper(sources(path))
+        self.recent = RecentFlows(10)
+        self.alive: list[FlowLife] = []
+        self.book = FlowBook((lambda: self.alive,), self.recent, self.keeper, self.names)
+
+    def begin(self, port: int) -> FlowLife:
+        info = FlowInfo("tcp", bytes([10, 0, 0, 2]), 4000, bytes([192, 0, 2, 1]), port)
+        life = FlowLife(self.recent.number(), info, self.keeper.decider.decide(info), clock.now() - 2_000_000)
+        self.alive.append(life)
+        return life
+
+    def end(self, life: FlowLife, reason: str) -> None:
+        self.alive.remove(life)
+        life.reason = reason
+        life.ended_at = life.began_at + 1_000_000
+        self.recent.closed(life)
+
+
+@pytest.fixture(autouse=True)
+def tree_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "load_plugins", plugins_for)
+
+
+@contextmanager
+def place(folder: Path) -> Iterator[Place]:
+    loop = asyncio.new_event_loop()
+    yield Place(written(folder, TEXT), loop)
+    loop.close()
+
+
+def test_rows_are_of_open_and_closed_flows_the_newest_first(tmp_path: Path) -> None:
+    with place(tmp_path) as made:
+        refused, opened, opening = made.begin(80), made.begin(443), made.begin(9)
+        opened.opened_at = opened.began_at
+        opened.up = 5
+        made.end(refused, "refused")
+        told = made.book.flows({})
+        assert (told["open"], told["kept"], told["begun"]) == (2, 1, 3)
+        assert [(row["number"], row["state"], row["reason"]) for row in told["flows"]] == [
+            (3, "opening", None),
+            (2, "open", None),
+            (1, "closed", "refused"),
+        ]
+        assert [(row["rule"], row["verdict"]) for row in told["flows"]] == [
+            (None, "dial"),
+            ("DST-PORT,443,DIRECT", "dial"),
+            ("DST-PORT,80,REJECT", "reject"),
+        ]
+        assert told["flows"][1]["octets_up"] == 5
+        assert told["flows"][2]["seconds"] == 1.0
+        assert 2 <= told["flows"][2]["age_seconds"] < 10
+        assert opening.number == 3
+        assert [row["number"] for row in made.book.flows({"limit": 1})["flows"]] == [3]
+        assert [row["number"] for row in made.book.flows({"state": "closed"})["flows"]] == [1]
+        assert [row["number"] for row in made.book.flows({"state": "open"})["flows"]] == [3, 2]
+
+
+@pytest.mark.parametrize("wrong", [{"limit": -1}, {"limit": "many"}, {"limit": True}, {"state": "ajar"}])
+def test_what_cannot_be_listed_is_told(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with place(tmp_path) as made, pytest.raises(ConfigError, match="cannot show"):
+        made.book.flows(wrong)
+
+
+def test_flow_is_explained_open_and_closed(tmp_path: Path) -> None:
+    with place(tmp_path) as made:
+        life = made.begin(443)
+        record = asyncio.run(made.book.flow({"number": 1}))
+        assert [rule["result"] for rule in record["rules"]] == ["not_matched", "matched"]
+        assert (record["open"]["octets_up"], record["closed"]) == (0, None)
+        life.up = 7
+        made.end(life, "closed")
+        record = asyncio.run(made.book.flow({"number": 1}))
+        assert record["open"] is None
+        assert record["closed"] == {"reason": "closed", "seconds": 1.0, "octets_up": 7, "octets_down": 0}
+        assert record["verdict"]["rule"]["line"] == 1
+
+
+@pytest.mark.parametrize("number", [2, 0, -1, "1", None, 1 << 70])
+def test_flow_that_there_is_not_is_told(tmp_path: Path, number: object) -> None:
+    with place(tmp_path) as made:
+        made.begin(443)
+        with pytest.raises(ConfigError, match="there is no flow"):
+            asyncio.run(made.book.flow({"number": number}))
+
+
+def test_question_is_answered_by_the_policy_that_there_is(tmp_path: Path) -> None:
+    with place(tmp_path) as made:
+        made.begin(9)
+        asked = {"question": parse_question("192.0.2.9:80").to_json()}
+        record = asyncio.run(made.book.explain(asked))
+        assert (record["verdict"]["kind"], record["flow"]["client"]) == ("reject", "10.0.0.2")
+        with pytest.raises(ConfigError, match="this is no question"):
+            asyncio.run(made.book.explain({}))
+
+
+def test_resolver_that_does_not_answer_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_book, "RESOLVE_SECONDS", 0.05)
+
+    async def never(host: str) -> list[str]:
+        await asyncio.sleep(60)
+        return []
+
+    with place(tmp_path) as made:
+        monkeypatch.setattr(made.names, "resolve", never)
+        record = asyncio.run(made.book.explain({"question": parse_question("a.example").to_json()}))
+        assert record["inputs"]["address"]["why"] == "no resolver has answered in 0.05 s"
+
+
+def test_flow_that_waited_and_is_refused_says_so(tmp_path: Path) -> None:
+    with place(tmp_path) as here:
+        life = here.begin(80)  # which rules refuse
+        here.end(life, "not reached: connection refused")
+        assert flow_book.row_of(life, clock.now())["reason"] == "refused"
+        assert flow_book.why(life, clock.now())["closed"]["reason"] == "refused"
+        other = here.begin(443)
+        here.end(other, "not reached: connection refused")
+        assert flow_book.row_of(other, clock.now())["reason"] == "not reached: connection refused"

@@ -1,0 +1,143 @@
+"""Names over the changes of policies."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.unit.dns.world import CLIENT, Turns, query, read
+from tunproxy.control import live_names
+from tunproxy.control.config.schema import DnsConfig
+from tunproxy.control.live_names import LiveNames
+from tunproxy.errors import ConfigError
+from tunproxy.flow.ports import DatagramReply
+from tunproxy.upstream.opening import AsyncDialer
+from tunproxy.upstream.sockets import KernelSockets
+
+HOSTS = {"nas.lan": "192.168.1.9"}
+
+
+class Reply(DatagramReply):
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def send(self, payload: bytes) -> None:
+        self.sent.append(payload)
+
+
+@contextmanager
+def live(*system: str) -> Iterator[tuple[asyncio.AbstractEventLoop, LiveNames]]:
+    loop = asyncio.new_event_loop()
+    sockets = KernelSockets(0, "")
+    names = LiveNames(loop, Turns(), sockets, AsyncDialer(loop, sockets), system)
+    yield loop, names
+    loop.run_until_complete(names.close())
+    loop.close()
+
+
+def config(**fields: object) -> DnsConfig:
+    return DnsConfig(servers=("192.0.2.53",), hosts_file=False, fake_ip_file="", **fields)  # type: ignore[arg-type]
+
+
+def asked(names: LiveNames, name: str, kind: str = "A") -> str:
+    """Ask over UDP what is answered at once; return the records as text."""
+    reply = Reply()
+    assert names.takes(bytes(4), 53)
+    names.on_datagram(CLIENT, 4000, bytes(4), 53, query(name, kind), reply)
+    (wire,) = reply.sent
+    return "\n".join(str(each) for each in read(wire).answer)
+
+
+def test_nobody_answers_before_a_policy_says_so() -> None:
+    with live() as (_, names):
+        assert not names.takes(bytes(4), 53)
+        assert names.statistics() == {}
+        assert names.build(DnsConfig()) is None  # nobody to ask
+        assert names.build(config(mode="off")) is None
+        with pytest.raises(ConfigError):
+            names.build(DnsConfig(servers=("tls://",)))
+
+
+def test_policy_with_the_same_settings_keeps_its_servers() -> None:
+    with live() as (_, names):
+        first = names.build(config(hosts=HOSTS))
+        assert first is not None
+        names.adopt(first)
+        assert "192.168.1.9" in asked(names, "nas.lan")
+        assert names.build(config(hosts=HOSTS)) is first
+        other = names.build(config(hosts={"nas.lan": "192.168.1.10"}))
+        assert other is not None
+        assert other is not first
+        names.adopt(other)
+        assert "192.168.1.10" in asked(names, "nas.lan")
+        assert names.table.lookup(CLIENT, bytes([192, 168, 1, 9]), 0).host == "nas.lan"  # still known
+        names.adopt(None)
+        assert not names.takes(bytes(4), 53)
+
+
+def test_what_is_replaced_ends_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_names, "RETIRES_AFTER", 0.01)
+    with live() as (loop, names):
+        first, other = names.build(config()), names.build(config(cache_size=5))
+        assert first is not None
+        names.adopt(first)
+        names.adopt(other)
+        assert first.datagrams.takes(bytes(4), 53)
+        loop.run_until_complete(asyncio.sleep(0.05))
+        assert not first.datagrams.takes(bytes(4), 53)
+
+
+def test_fake_addresses_keep_their_meaning() -> None:
+    with live() as (_, names):
+        names.adopt(names.build(config(mode="fake-ip")))
+        fake = asked(names, "a.example").split()[-1]
+        packed = bytes(map(int, fake.split(".")))
+        assert names.table.lookup(CLIENT, packed, 0)[:2] == ("a.example", "fake-ip")
+        names.adopt(names.build(config(mode="fake-ip", cache_size=5, fake_ip_filter=("b.example",))))
+        assert asked(names, "a.example").split()[-1] == fake
+        assert names.current is not None
+        assert names.current.fakes is not None
+        assert not names.current.fakes.wants("b.example")
+        names.adopt(names.build(config()))
+        assert names.table.lookup(CLIENT, packed, 0)[:2] == ("a.example", "fake-ip")
+
+
+def test_only_wanted_names_get_fake_addresses() -> None:
+    with live() as (_, names):
+        dns = names.build(config(mode="fake-ip", hosts=HOSTS))
+        names.adopt(dns, lambda host: host == "a.example")
+        assert asked(names, "a.example").split()[-1].startswith("198.18.")
+        reply = Reply()
+        names.on_datagram(CLIENT, 4000, bytes(4), 53, query("b.example", "A"), reply)
+        assert reply.sent == []  # somebody has to be asked
+        names.adopt(dns)
+        assert asked(names, "b.example").split()[-1].startswith("198.18.")
+
+
+def test_names_are_resolved_by_our_servers_or_else_the_systems() -> None:
+    with live() as (loop, names):
+        names.adopt(names.build(config(hosts=HOSTS)))
+        assert loop.run_until_complete(names.resolve("nas.lan")) == ["192.168.1.9"]
+        names.adopt(None)
+        assert "127.0.0.1" in loop.run_until_complete(names.resolve("localhost"))
+
+
+def test_resolvers_of_plugins_are_made_anew_with_each_policy_where_they_are_named() -> None:
+    async def look_up(name: str) -> list[str]:
+        return ["192.0.2.7"] if name == "www.example" else []
+
+    with live() as (loop, names):
+        plain = config()
+        first = names.build(plain, {"racks": look_up})
+        names.adopt(first)
+        assert names.build(plain, {"racks": look_up}) is first, "nobody asks the plugin"
+        named = DnsConfig(servers=("racks",), hosts_file=False)
+        second = names.build(named, {"racks": look_up})
+        names.adopt(second)
+        assert loop.run_until_complete(names.resolve("www.example")) == ["192.0.2.7"]
+        third = names.build(named, {"racks": look_up})
+        assert third is not second
+        names.adopt(third)
+        with pytest.raises(ConfigError, match="resolver 'racks': nobody to ask for its address"):
+            names.build(named)  # the plugin has gone: what is left is a name

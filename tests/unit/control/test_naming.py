@@ -1,0 +1,110 @@
+"""[dns] becomes settings: each key is heard, and files are where they belong."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tunproxy.control import naming
+from tunproxy.control.config.read import read_config
+from tunproxy.control.config.schema import DnsConfig
+from tunproxy.control.naming import dns_settings, fake_file, host_resolvers
+from tunproxy.dns.settings import DnsSettings
+
+EVERYTHING = """
+[dns]
+mode = "fake-ip"
+servers = ["192.0.2.1", "system"]
+bootstrap = ["192.0.2.2"]
+strategy = "race"
+domains = { "corp.example" = ["192.0.2.3"] }
+hosts = { "nas.lan" = ["192.0.2.4", "2001:db8::4"] }
+hosts-file = false
+cache-size = 7
+serve-stale = 60
+client-subnet = "203.0.113.0/24"
+ca-file = "ca.pem"
+fake-ip-range = "10.8.0.0/16"
+fake-ip-range6 = ""
+fake-ip-filter = ["+.corp"]
+fake-ip-file = "fake"
+hijack-except = ["192.0.2.9"]
+fake-ip-targets = ["work"]
+"""
+
+
+def config_of(text: str) -> DnsConfig:
+    return read_config(text.encode(), "t.toml", Path("/etc/t"), {}).config.dns
+
+
+def test_every_key_is_heard() -> None:
+    assert dns_settings(config_of(EVERYTHING), ["192.0.2.7"], {}) == DnsSettings(
+        mode="fake-ip",
+        servers=("192.0.2.1", "system"),
+        bootstrap=("192.0.2.2",),
+        strategy="race",
+        domains={"corp.example": ("192.0.2.3",)},
+        hosts={"nas.lan": ("192.0.2.4", "2001:db8::4")},
+        hosts_file=False,
+        cache_size=7,
+        serve_stale=60,
+        client_subnet="203.0.113.0/24",
+        ca_file=Path("/etc/t/ca.pem"),
+        fake_ip_range="10.8.0.0/16",
+        fake_ip_range6="",
+        fake_ip_filter=("+.corp",),
+        fake_ip_file=Path("/etc/t/fake"),
+        needs_fake_ip_file=True,
+        hijack_except=("192.0.2.9",),
+        system=("192.0.2.7",),
+    )
+
+
+def test_no_key_of_the_file_is_left_over() -> None:
+    """The test above names each key, so that a new one cannot be forgotten."""
+    config, plain = config_of(EVERYTHING), DnsConfig()
+    same = [name for name in config.__struct_fields__ if getattr(config, name) == getattr(plain, name)]
+    assert same == []
+
+
+def test_nothing_said_is_the_default() -> None:
+    settings = dns_settings(DnsConfig(), (), {"HOME": "/home/me"})
+    assert settings == DnsSettings(
+        fake_ip_file=Path("/home/me/.local/state/tunproxy/fake-ip"), needs_fake_ip_file=False
+    )
+
+
+def test_no_file_for_fake_addresses_is_none() -> None:
+    settings = dns_settings(msgspec.structs.replace(DnsConfig(), fake_ip_file=""))
+    assert settings.fake_ip_file is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"STATE_DIRECTORY": "/var/lib/a:/var/lib/b", "HOME": "/root"}, "/var/lib/a/fake-ip"),
+        ({"XDG_STATE_HOME": "/s", "HOME": "/root"}, "/s/tunproxy/fake-ip"),
+        ({"XDG_STATE_HOME": "relative", "HOME": "/root"}, "/root/.local/state/tunproxy/fake-ip"),
+        ({}, "/var/lib/tunproxy/fake-ip"),
+    ],
+)
+def test_fake_addresses_are_kept_where_state_is(environment: dict[str, str], expected: str) -> None:
+    assert fake_file(environment) == Path(expected)
+
+
+def test_resolver_on_the_host_is_asked_only_from_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A stub on the host asks through the device when all of the host does, and would ask us."""
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("nameserver 127.0.0.53\n")
+
+    def found(*, may_use_loopback: bool) -> list[str]:
+        return system_resolvers(may_use_loopback=may_use_loopback, resolv_conf=conf, behind_stubs=())
+
+    system_resolvers = naming.system_resolvers
+    monkeypatch.setattr(naming, "system_resolvers", found)
+    assert host_resolvers(is_apart=True) == ("127.0.0.53",)
+    assert host_resolvers(is_apart=False) == ()
+    conf.write_text("")
+    assert host_resolvers(is_apart=True) == ("127.0.0.1",), "whom the C library asks"

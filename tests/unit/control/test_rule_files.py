@@ -1,0 +1,44 @@
+"""Rule files by themselves and with their configuration."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.control.policies import use_tree_plugins, written
+from tunproxy.control.config.problems import ConfigProblems
+from tunproxy.control.rule_files import check_file, read_checked
+
+
+def test_file_by_itself_knows_its_own_targets_only(tmp_path: Path) -> None:
+    path = tmp_path / "a.rules"
+    path.write_text("DOMAIN,a,anything\nRULE-SET,ads,REJECT\n")
+    checked = read_checked(str(path))
+    assert (checked.targets, checked.set_names) == (["REJECT", "anything"], ["ads"])
+
+
+def test_file_with_a_configuration_is_checked_against_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_tree_plugins(monkeypatch)
+    config = written(
+        tmp_path,
+        'default = "REJECT"\n[rule-sets.ads]\npath = "ads.txt"\nformat = "text"\nbehavior = "domain"\n',
+        ads_txt="+.ads.example\n",
+        a_rules="# expect: x.ads.example:80 => DIRECT\n# expect: x.example:80 => REJECT\n"
+        "RULE-SET,ads,DIRECT\n",
+    )
+    path = tmp_path / "a.rules"
+    assert [outcome.is_met for outcome in check_file(str(path), str(config))] == [True, True]
+    path.write_text("MATCH,work\n")
+    with pytest.raises(ConfigProblems, match=r"a\.rules:1:7: unknown target 'work'"):
+        read_checked(str(path), str(config))
+
+
+def test_broken_rules_and_expectations_are_problems(tmp_path: Path) -> None:
+    path = tmp_path / "a.rules"
+    path.write_text("DOMIAN,a,b\n")
+    with pytest.raises(ConfigProblems, match=r"a\.rules:1:1: unknown rule type 'DOMIAN' \(did you mean"):
+        read_checked(str(path))
+    path.write_text("# expect: nonsense\n")
+    with pytest.raises(ConfigProblems, match=r"a\.rules:1:11: no target"):
+        check_file(str(path))

@@ -1,0 +1,51 @@
+"""A list of flows as a person reads it: a line for each, and where it goes, and why."""
+
+from collections.abc import Mapping
+from typing import Any  # Any as the document's JSON has it
+
+from tunproxy.cli.status_text import duration, size
+
+_HEAD = ("flow", "age", "state", "target", "through", "up", "down", "why")
+_RIGHT = (True, True, False, False, False, True, True, False)
+
+
+def describe_flows(document: Mapping[str, Any]) -> str:
+    """Return the document in lines, the newest flow last; lines are as long as they are."""
+    flows = document["flows"]
+    rows = [_HEAD, *(_row(flow) for flow in reversed(flows))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, _RIGHT, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    counts = f"{document['open']:,} open, {document['begun']:,} in all"
+    return "\n".join(map(_printable, [*lines, counts] if flows else [f"no flow to show: {counts}"]))
+
+
+def _row(flow: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        str(flow["number"]),
+        duration(flow["age_seconds"]),
+        flow["reason"] or flow["state"],
+        _target(flow),
+        flow["chain"],
+        size(flow["octets_up"]),
+        size(flow["octets_down"]),
+        flow["rule"] or flow["why"],
+    )
+
+
+def _target(flow: Mapping[str, Any]) -> str:
+    place = flow["name"] or flow["target"]
+    if flow["protocol"] == "icmp":
+        return f"icmp {place}"
+    end = f"[{place}]:{flow['target_port']}" if ":" in place else f"{place}:{flow['target_port']}"
+    return f"{flow['protocol']} {end}"
+
+
+def _printable(line: str) -> str:
+    """Return line without what a terminal would act on."""
+    return "".join(letter if letter.isprintable() else "?" for letter in line)

@@ -1,0 +1,247 @@
+"""The command ``tunproxy plugins``: which there are, what is wrong with them, and how to begin one.
+
+What plugins contribute to the command line is found here, too; nothing is imported for it before somebody
+asks for a command that is not ours.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tunproxy.errors import ConfigError, TunproxyError
+
+if TYPE_CHECKING:
+    from tunproxy.plugin.settings import PluginSettings
+
+app = typer.Typer(
+    name="plugins",
+    help="Show, examine, and write plugins.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", metavar="FILE", help="A plugin in a file, loaded besides. Repeatable."),
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder", metavar="DIR", help="Where drop-in plugins are; default: plugins in our settings."
+    ),
+]
+Config = Annotated[
+    str,
+    typer.Option(
+        "--config", metavar="FILE", help="Configuration; default: the one that would be used by tunproxy up."
+    ),
+]
+Tun = Annotated[
+    str, typer.Option("--tun", metavar="NAME", help="Which running tunproxy: its TUN device, or exec-PID.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything, for programs.")]
+
+
+@app.command("list")
+def list_plugins(
+    plugin: Files = None,
+    folder: Folder = None,
+    config: Config = "",
+    tun: Tun = "",
+    json: AsJson = False,
+) -> int:
+    """Show all plugins that are found, whether they would be loaded, and which hooks they have.
+
+    Where a tunproxy is running, also which of them it has suspended for their faults. Exit code 1 means that
+    one of them cannot be loaded.
+    """
+    from json import dumps
+
+    rows = inventory(_settings(plugin, folder, config))
+    suspended = _suspended_now(tun)
+    for row in rows:
+        row["suspended"] = suspended.get(row["name"], "") if row["loaded"] else ""
+    if json:
+        typer.echo(dumps(rows, indent=2))
+    else:
+        for row in rows:
+            typer.echo(_line(row))
+            for hook in row["hooks"]:
+                typer.echo(f"    {hook}")
+    return 1 if any(row["problem"] for row in rows) else 0
+
+
+@app.command("doctor")
+def examine(plugin: Files = None, folder: Folder = None, config: Config = "", json: AsJson = False) -> int:
+    """Import each plugin in a process of its own, and say what is wrong with it.
+
+    Exit code 1 means that something is.
+    """
+    from json import dumps
+
+    from tunproxy.plugin.discovery import find_plugins
+    from tunproxy.plugin.doctor import as_document, diagnose
+
+    settings = _settings(plugin, folder, config)
+    found = diagnose(find_plugins(settings), settings)
+    if json:
+        typer.echo(dumps([as_document(each) for each in found], indent=2))
+    else:
+        for each in found:
+            took = f", imported in {each.import_seconds * 1000:.0f} ms" if each.import_seconds >= 0 else ""
+            typer.echo(f"{each.name} ({each.source}{took}): {'; '.join(each.problems) or 'ok'}")
+            for remark in each.remarks:
+                typer.echo(f"    {remark}")
+    return 1 if any(each.problems for each in found) else 0
+
+
+@app.command("new")
+def write_new(
+    name: Annotated[str, typer.Argument(help="What the plugin is to be called: lower case, digits, _.")],
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="DIR", help="Where the folder NAME is made; default: here."),
+    ] = None,
+    drop_in: Annotated[
+        bool, typer.Option("--drop-in", help="Write one file, and its test, into the folder of plugins.")
+    ] = False,
+    folder: Folder = None,
+) -> int:
+    """Write a plugin to begin with, and a test that passes."""
+    from tunproxy.plugin.template import write_drop_in, write_project
+
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise typer.BadParameter(f"{name!r} is not a name for a plugin (lower case, digits, _)")
+    if drop_in and into is not None:
+        raise typer.BadParameter("--into and --drop-in exclude each other")
+    if drop_in:
+        there = _settings(None, folder).folder
+        if there is None:
+            raise ConfigError("there is no folder of plugins: no home directory (use --folder)")
+        paths = write_drop_in(name, there)
+    else:
+        paths = write_project(name, (into or Path()) / name)
+    for path in paths:
+        typer.echo(path)
+    typer.echo(f"try it: python -m pytest {paths[-1]}")
+    return 0
+
+
+@app.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def run_command(
+    command: Annotated[str, typer.Argument(help="A command of a plugin.")] = "",
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARG]...")] = None,
+    plugin: Files = None,
+    folder: Folder = None,
+    config: Config = "",
+) -> int:
+    """Run a command that a plugin contributes; without one, name them all."""
+    commands = _load(_settings(plugin, folder, config)).commands()
+    if not command:
+        for name, each in sorted(commands.items()):
+            typer.echo(f"{name}  {each.app.info.help or ''}".rstrip())
+        return 0
+    if command not in commands:
+        raise typer.BadParameter(
+            f"no plugin has a command {command!r} (there are: {', '.join(sorted(commands)) or 'none'})"
+        )
+    code: Any = commands[command].app(  # Any: what the command returns
+        args=arguments or [], prog_name=f"tunproxy plugins run {command}", standalone_mode=False
+    )
+    return code if isinstance(code, int) else 0
+
+
+class WithPlugins(TyperGroup):
+    """Our commands, and behind them those of plugins; ours come first where names clash."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # Any: click's, which typer has under two names
+        """Return the command of that name. Plugins are loaded only where it is none of ours."""
+        found = super().get_command(ctx, cmd_name)
+        if found is None and not cmd_name.startswith("-"):
+            contributed = _load(_settings(None, None)).commands().get(cmd_name)
+            if contributed is not None:
+                found = typer.main.get_command(contributed.app)
+        return found
+
+
+def inventory(settings: "PluginSettings") -> list[dict[str, Any]]:
+    """Return all plugins that are found, loaded into this process, as JSON has them."""
+    from tunproxy.plugin.discovery import find_plugins
+
+    plugins = _load(settings, is_quiet=True)
+    plugins.rehearse()
+    rows = []
+    for found in find_plugins(settings):
+        problem = plugins.problems.get(found.name, "")
+        is_loaded = any(
+            each.found is not None and each.found.source == found.source
+            for each in plugins.loaded
+            if each.name == found.name
+        )
+        rows.append(
+            {
+                "name": found.name,
+                "kind": found.kind,
+                "source": found.source,
+                "priority": settings.entry(found.name).priority,
+                "loaded": is_loaded,
+                "left_out": found.why_not,
+                "problem": problem,
+                "hooks": plugins.hook_names(found.name) if is_loaded else [],
+            }
+        )
+    return rows
+
+
+def _suspended_now(tun: str) -> dict[str, str]:
+    """Return what a running tunproxy says of the plugins that it does not ask, by name."""
+    from tunproxy.control.client import choose, fetch_status
+    from tunproxy.control.status import in_words
+
+    try:
+        found = choose(tun)
+        document = fetch_status(found.path)
+    except TunproxyError:  # none is running, or several, or it is somebody else's
+        if tun:
+            raise
+        return {}
+    told = document.get("plugins_suspended", {})
+    return {name: f"{found.name} (process {found.pid}): {in_words(each)}" for name, each in told.items()}
+
+
+def _load(settings: "PluginSettings", *, is_quiet: bool = False) -> Any:  # Any: Plugins, imported late
+    import logging
+
+    from tunproxy.plugin.manager import Plugins
+
+    plugins = Plugins(settings)
+    logger = logging.getLogger("tunproxy.plugin")
+    before = logger.level
+    if is_quiet:  # what is wrong is in the list
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        plugins.load_all()
+    finally:
+        logger.setLevel(before)
+    return plugins
+
+
+def _settings(files: list[Path] | None, folder: Path | None, config: str = "") -> "PluginSettings":
+    from dataclasses import replace
+
+    from tunproxy.control.config.sources import plugin_settings
+    from tunproxy.control.settings import PolicyOptions
+
+    settings = plugin_settings(PolicyOptions(config=config, plugins=tuple(map(str, files or ()))))
+    return replace(settings, folder=folder) if folder is not None else settings
+
+
+def _line(row: dict[str, Any]) -> str:
+    state = row["problem"] or row["left_out"] or "loaded"
+    priority = f", priority {row['priority']}" if row["priority"] else ""
+    suspended = f", but {row['suspended']}" if row["suspended"] else ""
+    return f"{row['name']} ({row['kind']}: {row['source']}{priority}): {state}{suspended}"

@@ -1,0 +1,98 @@
+"""``tunproxy rules``: what can be done with rule files without running anything."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunproxy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tunproxy.control.rule_files import Checked
+
+FOUND_SOMETHING = 1  # exit code
+
+rules_app = typer.Typer(
+    help="Look at rule files: lint, fmt, test.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+File = Annotated[str, typer.Argument(metavar="FILE", help="A file of rules, one a line.")]
+Config = Annotated[
+    str,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Configuration whose upstreams, groups and rule sets are meant.",
+    ),
+]
+
+
+@rules_app.command("lint")
+def lint_rules(file: File, config: Config = "") -> int:
+    """Find rules that never match, are covered by earlier ones, or lead nowhere.
+
+    Targets and rule sets are looked up with --config only. Exit code 1: there is something, 2: broken rules.
+    """
+    from tunproxy.rules.lint import lint
+
+    checked = _checked(file, config)
+    findings = lint(checked.rules, checked.set_names, checked.targets, checked.sub_rules)
+    for finding in findings:
+        typer.echo(str(finding))
+    return FOUND_SOMETHING if findings else 0
+
+
+@rules_app.command("fmt")
+def format_file(
+    file: File,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 if it would.")] = False,
+) -> int:
+    """Put a rule file into the one form. FILE - formats standard input."""
+    from tunproxy.rules.fmt import format_rules
+
+    if file == "-":
+        typer.echo(format_rules(sys.stdin.read()), nl=False)
+        return 0
+    try:
+        text = Path(file).read_bytes().decode()
+        formatted = format_rules(text)
+        if text == formatted:
+            return 0
+        if check:
+            typer.echo(f"{file} would be changed")
+            return FOUND_SOMETHING
+        Path(file).write_bytes(formatted.encode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot format {file}: it is not UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"cannot format {file}: {(error.strerror or str(error)).lower()}") from error
+    return 0
+
+
+@rules_app.command("test")
+def test_rules(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of rules with expectations.")],
+    config: Config = "",
+) -> int:
+    """Check the expectations in rule files.
+
+    An expectation is a comment:  # expect: curl -> github.com:443/tcp => work
+    Exit code 1: one is not met, 2: a file is broken.
+    """
+    from tunproxy.control.rule_files import check_file
+
+    outcomes = [outcome for file in files for outcome in check_file(file, config)]
+    missed = [outcome for outcome in outcomes if not outcome.is_met]
+    for outcome in missed:
+        typer.echo(str(outcome))
+    typer.echo(f"{len(outcomes) - len(missed)} of {len(outcomes)} expectations are met")
+    return FOUND_SOMETHING if missed else 0
+
+
+def _checked(file: str, config: str) -> "Checked":
+    from tunproxy.control.rule_files import read_checked
+
+    return read_checked(file, config)

@@ -1,0 +1,305 @@
+"""Sources and plugins become what a policy consists of: upstreams, groups, rules, rule sets, a default.
+
+Nothing that is there already is changed, so that whoever builds while flows are decided disturbs nobody.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final  # Any: options of a type that is only known when it runs
+
+from tunproxy.control.config.codecs import ConfiguredCodecs
+from tunproxy.control.config.positions import Path
+from tunproxy.control.config.problems import ConfigProblems, Problem, did_you_mean, of_rule
+from tunproxy.control.config.schema import DIRECT
+from tunproxy.control.config.sets import SetCache, Sets
+from tunproxy.control.config.sources import Sources, default_of
+from tunproxy.control.config.standing import DnsAside, refusing_upstreams
+from tunproxy.control.config.tables import MISSING, Checker
+from tunproxy.errors import ConfigError
+from tunproxy.flow.targets import Targets
+from tunproxy.plugin.manager import Plugins
+from tunproxy.plugin.rule_kinds import custom_kinds
+from tunproxy.rules.build import Builder
+from tunproxy.rules.compile import BUILT_IN, PASS, compile_rules, needed_sets, unknown_references
+from tunproxy.rules.files import Notice, parse_rules
+from tunproxy.rules.kinds import CustomKinds
+from tunproxy.rules.model import Position, Rule, RuleError, RuleSetContent
+from tunproxy.rules.parse import parse_rule
+from tunproxy.rules.policy import CompiledRules
+from tunproxy.upstream.base import Upstream
+from tunproxy.upstream.group import CLASH_NAMES, Group, bind_groups
+from tunproxy.upstream.health import Health, Watch
+from tunproxy.upstream.types import URL_NAME, UpstreamType, build_from_url
+
+RESERVED: Final = frozenset({*BUILT_IN, "reject", "drop"})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a policy consists of.
+
+    ways has every name that rules may have as their target, and default; upstreams those that are there to
+    be shown and tested. custom are the types of rules that plugins contribute. skipped counts the entries
+    of rule sets that could not be read.
+    """
+
+    upstreams: Mapping[str, Upstream]
+    ways: Mapping[str, Upstream]
+    default: str
+    rules: Sequence[Rule]
+    sub_rules: Mapping[str, Sequence[Rule]]
+    rule_sets: Mapping[str, RuleSetContent]
+    compiled: CompiledRules
+    builder: Builder = field(repr=False)  # that compiled them, for whoever explains them
+    watches: Sequence[Watch] = ()
+    custom: CustomKinds = field(default_factory=dict, repr=False)
+    notices: Sequence[Notice] = field(default=(), repr=False)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+
+def build_parts(
+    sources: Sources,
+    plugins: Plugins,
+    *,
+    cache: SetCache | None = None,
+    health: Health | None = None,
+    targets: Targets | None = None,
+) -> Parts:
+    """Return the parts of a policy; raises ConfigError, as ConfigProblems with all that is wrong at once.
+
+    health is what groups test their members with; targets says what may be dialled.
+    """
+    return _Builder(sources, plugins, cache or SetCache(), health or Health(), targets or Targets({})).build()
+
+
+class _Builder(Checker):
+    """Builds one policy."""
+
+    def __init__(
+        self, sources: Sources, plugins: Plugins, cache: SetCache, health: Health, targets: Targets
+    ) -> None:
+        super().__init__(sources.document)
+        self._sources: Final = sources
+        self._config: Final = sources.config
+        self._plugins: Final = plugins
+        self._cache: Final = cache
+        self._health: Final = health
+        self._targets: Final = targets
+        self._notices: Final[list[Notice]] = []
+        self._custom: Final = custom_kinds(plugins.rule_kinds(), plugins.ledger)
+
+    def build(self) -> Parts:
+        upstreams = {**refusing_upstreams(), **self._plugins.upstreams()}
+        if DIRECT not in upstreams:
+            self._complain_of_missing(DIRECT)
+        types = self._plugins.upstream_types()
+        codecs = ConfiguredCodecs(self, self._plugins, self._targets)
+        upstreams |= self._configured(types, codecs)
+        self._stop_at_problems()
+        watches = self._bind(upstreams)
+        self._stop_at_problems()
+        ways = {**upstreams, **{name: upstreams[meant] for name, meant in CLASH_NAMES.items()}}
+        if self._sources.upstream:
+            inner = build_from_url(self._sources.upstream.reveal(), types)
+            upstreams[URL_NAME] = inner
+            ways[URL_NAME] = DnsAside(inner, upstreams[DIRECT])
+        default = default_of(self._sources, URL_NAME)
+        if default not in ways:
+            self.complain(
+                ("default",), f"there is no upstream or group {default!r}{did_you_mean(default, ways)}"
+            )
+        else:
+            ways["GLOBAL"] = ways[default]
+        for at, name in enumerate(self._config.dns.fake_ip_targets):
+            if name not in ways:
+                message = f"there is no upstream or group {name!r}{did_you_mean(name, ways)}"
+                self.complain(("dns", "fake-ip-targets", at), message)
+        lines, rules = self._rules()
+        lists = {
+            name: self._listed(("sub-rules", name), texts) for name, texts in self._config.sub_rules.items()
+        }
+        rule_sets = self._rule_sets(rules, lists)
+        for error in unknown_references(rules, rule_sets, ways, lists):
+            if not error.message.startswith("unknown rule set") or self._is_unknown(error):
+                self._complain_of(error, lines)
+        self._stop_at_problems()
+        builder = Builder(rule_sets, self._custom)
+        compiled = compile_rules(rules, rule_sets, ways, lists, builder=builder)
+        self._cache.keep()
+        return Parts(
+            upstreams=upstreams,
+            ways=ways,
+            default=default,
+            rules=rules,
+            sub_rules=lists,
+            rule_sets=rule_sets,
+            compiled=compiled,
+            builder=builder,
+            watches=watches,
+            custom=self._custom,
+            notices=self._notices,
+            skipped={name: len(each.skipped) for name, each in rule_sets.items() if each.skipped},
+        )
+
+    def _complain_of_missing(self, name: str) -> None:
+        """Raise ConfigError because the plugin of that name contributes nothing."""
+        settings = self._config.plugins
+        if name in settings.deny:
+            self.complain(("plugins", "deny"), f"tunproxy needs plugin {name!r} (take it out of the list)")
+        elif settings.allow is not None and name not in settings.allow:
+            self.complain(("plugins", "allow"), f"tunproxy needs plugin {name!r} (add it to the list)")
+        elif name in settings.plugins and not settings.plugins[name].enabled:
+            self.complain(("plugins", name, "enabled"), f"tunproxy needs plugin {name!r} (leave it enabled)")
+        self._stop_at_problems()
+        raise ConfigError(f"no upstream {name!r}: {_why_missing(self._plugins, name)}")
+
+    def _stop_at_problems(self) -> None:
+        if self.problems:
+            raise ConfigProblems(self.problems)
+
+    # upstreams and groups
+
+    def _configured(self, types: Mapping[str, UpstreamType], codecs: ConfiguredCodecs) -> dict[str, Upstream]:
+        found: dict[str, Upstream] = {}
+        tables: list[tuple[str, str, str, Mapping[str, object], Mapping[str, object]]] = [
+            ("upstreams", name, each.type, each.options, {}) for name, each in self._config.upstreams.items()
+        ]
+        tables += [
+            ("groups", name, each.type, each.options, {"members": each.members})
+            for name, each in self._config.groups.items()
+        ]
+        for section, name, type_name, options, more in tables:
+            path = (section, name)
+            if name in RESERVED:
+                self.complain(path, f"{name!r} has a meaning of its own (choose another name)", is_key=True)
+                continue
+            is_group = section == "groups"
+            known = [each for each, kind in types.items() if kind.is_group == is_group]
+            if type_name not in known:
+                what = "group" if is_group else "upstream"
+                hint = did_you_mean(type_name, known)
+                self.complain((*path, "type"), f"there is no type of {what} {type_name!r}{hint}")
+                continue
+            wanted, rest = (None, options) if is_group else codecs.wanted(types[type_name], options, path)
+            made = self._made(types[type_name], name, {**rest, **more}, path)
+            if made is not None:
+                found[name] = made if wanted is None else codecs.around(made, wanted)
+        return found
+
+    def _made(
+        self, kind: UpstreamType, name: str, table: Mapping[str, object], path: Path
+    ) -> Upstream | None:
+        options: Any = self.make(kind.options, table, path)
+        if options is MISSING:
+            return None
+        try:
+            return kind.make(name, options)
+        except ConfigError as error:
+            message = str(error)
+            for head in (f"upstream {name!r}: ", f"group {name!r}: ", f"group {name!r} "):
+                message = message.removeprefix(head)
+            self.complain(path, message, is_key=True)
+            return None
+
+    def _bind(self, upstreams: Mapping[str, Upstream]) -> list[Watch]:
+        names = {*upstreams, *CLASH_NAMES}
+        for name, upstream in upstreams.items():
+            if isinstance(upstream, Group) and name in self._config.groups:
+                for at, member in enumerate(upstream.member_names):
+                    if member not in names:
+                        hint = did_you_mean(member, names)
+                        message = f"there is no upstream or group {member!r}{hint}"
+                        self.complain(("groups", name, "members", at), message)
+        if self.problems:
+            return []
+        try:
+            return bind_groups(upstreams, self._health)
+        except ConfigError as error:
+            name = next((each for each in self._config.groups if f"group {each!r}" in str(error)), "")
+            self.complain(("groups", name), str(error), is_key=True)
+            return []
+
+    # rules
+
+    def _rules(self) -> tuple[Sequence[str], list[Rule]]:
+        """Return the lines of the file that the rules are in, and the rules."""
+        path = self._sources.rules
+        if not path:
+            return self.document.lines, self._listed(("rules",), self._config.rules)
+        file = parse_rules(self._sources.files[path], path, self._custom)
+        self.problems.extend(of_rule(error, file.lines) for error in file.errors)
+        self._notices.extend(file.warnings)
+        return file.lines, file.rules
+
+    def _listed(self, path: Path, texts: Sequence[str]) -> list[Rule]:
+        """Return the rules of a list in the configuration itself."""
+        found = []
+        for at, text in enumerate(texts):
+            here = (*path, at)
+            spot = self.document.places.value(here)
+            stripped = text.strip()
+            lead = len(text) - len(text.lstrip()) if spot.exact else 0
+            position = Position(self.document.name, spot.line, spot.column + lead)
+            try:
+                found.append(parse_rule(stripped, position, self._custom))
+            except RuleError as error:
+                self._complain_of(error, self.document.lines, exact=spot.exact, path=here)
+        return found
+
+    def _complain_of(
+        self, error: RuleError, lines: Sequence[str], *, exact: bool = True, path: Path = ()
+    ) -> None:
+        if error.position.file == self.document.name:
+            lines = self.document.lines
+        problem = of_rule(error, lines)
+        if not exact:  # escapes: columns in the text are not those in the file
+            problem = Problem(self.document.position_of(path), problem.message, problem.line)
+        self.problems.append(problem)
+
+    def _rule_sets(
+        self, rules: Sequence[Rule], lists: Mapping[str, Sequence[Rule]]
+    ) -> dict[str, RuleSetContent]:
+        """Return the sets that rules name, as far as they are there and can be read."""
+        sets = Sets(self._config.rule_sets, self._sources.files, self._cache)
+        found: dict[str, RuleSetContent] = {}
+        self._missing: dict[str, str] = {}
+        for name in sorted(needed_sets(rules, lists)):
+            try:
+                content = sets.load(name)
+            except RuleError as error:
+                self.problems.append(Problem(error.position, error.message))
+                found[name] = RuleSetContent()
+                continue
+            if content is not None:
+                found[name] = content
+            else:
+                self._missing[name] = sets.why_none(name)
+        for rule in [*rules, *(each for part in lists.values() for each in part)]:
+            for name in needed_sets([rule]):
+                if self._missing.get(name):
+                    message = f"{rule.text.partition(',')[0]}: {self._missing[name]}"
+                    self._complain_of(RuleError(rule.position, message), self._lines_of(rule))
+        return found
+
+    def _lines_of(self, rule: Rule) -> Sequence[str]:
+        path = self._sources.rules
+        if path and rule.position.file == path:
+            return self._sources.files[path].decode(errors="replace").split("\n")
+        return self.document.lines
+
+    def _is_unknown(self, error: RuleError) -> bool:
+        """Return whether a set is unknown of which nothing better has been said."""
+        return not any(
+            f"unknown rule set {name!r}" in error.message and why for name, why in self._missing.items()
+        )
+
+
+def _why_missing(plugins: Plugins, name: str) -> str:
+    if name in plugins.problems:
+        return f"plugin {name} {plugins.problems[name]}"
+    return f"no plugin contributes it (installed: {', '.join(plugins.names) or 'none'}; reinstall tunproxy)"
+
+
+def targets_of(parts: Parts) -> list[str]:
+    """Return every name that rules may have as their target."""
+    return [*parts.ways, PASS]

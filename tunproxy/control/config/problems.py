@@ -1,0 +1,51 @@
+"""What is wrong with a file: everything at once, each with its place and the line."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tunproxy.errors import ConfigError
+from tunproxy.rules.model import Position, RuleError
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong; line is the text of the line it is in, "" where there is none to show."""
+
+    position: Position
+    message: str
+    line: str = ""
+
+    def __str__(self) -> str:
+        if not self.line:
+            return f"{self.position}: {self.message}"
+        shown = self.line.replace("\t", " ")
+        return f"{self.position}: {self.message}\n    {shown}\n    {' ' * (self.position.column - 1)}^"
+
+
+class ConfigProblems(ConfigError):
+    """A configuration cannot be used; reads as one paragraph for each problem, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = sorted(
+            problems, key=lambda each: (each.position.file, each.position.line, each.position.column)
+        )
+        count = len(self.problems)
+        head = "1 problem" if count == 1 else f"{count} problems"
+        super().__init__("\n".join([f"cannot use the configuration: {head}", *map(str, self.problems)]))
+
+
+def of_rule(error: RuleError, lines: Sequence[str]) -> Problem:
+    """Return a rule's error as a problem; lines are those of its file."""
+    at = error.position.line - 1
+    hint = f" (did you mean {error.suggestion!r}?)" if error.suggestion else ""
+    return Problem(error.position, error.message + hint, lines[at] if 0 <= at < len(lines) else "")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a hint in parentheses, with a blank before it: the word that was meant, or all there are."""
+    there = sorted(known)
+    close = difflib.get_close_matches(word, there, n=1, cutoff=0.6)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f" (there are: {', '.join(there)})" if there else ""

@@ -1,0 +1,223 @@
+"""The text of a configuration becomes a ``Config``; ``{ env = … }`` and ``{ file = … }`` are looked up."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final  # Any as TOML has it
+
+from msgspec import structs
+
+from tunproxy.control.config import schema
+from tunproxy.control.config.positions import Path as KeyPath
+from tunproxy.control.config.problems import ConfigProblems, Problem, did_you_mean
+from tunproxy.control.config.schema import Config, DeviceConfig, GroupConfig, Options, UpstreamConfig
+from tunproxy.control.config.secrets import SecretError, file_of, is_reference, look_up
+from tunproxy.control.config.tables import MISSING, Checker, Document, fields_of
+from tunproxy.control.naming import dns_settings
+from tunproxy.control.settings import PathSettings, with_device
+from tunproxy.dns.checks import problems_of
+from tunproxy.errors import ConfigError
+from tunproxy.plugin.settings import PluginEntry, PluginSettings
+from tunproxy.rules.model import Position
+
+# In these, each table of a name has a type of its own, whose options are checked when it is known.
+OPEN: Final[Mapping[str, Any]] = {"upstreams": UpstreamConfig, "groups": GroupConfig}
+BYTE_ORDER_MARK: Final = "\ufeff"
+_WHERE: Final = re.compile(r"^(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A configuration, the document it stands in, and the files that secrets were read from."""
+
+    config: Config
+    document: Document
+    secret_files: tuple[Path, ...] = field(default=(), repr=False)
+
+
+def read_config(data: bytes, name: str, folder: Path, environment: Mapping[str, str]) -> Reading:
+    """Return what data, the contents of a file called name in folder, says; raises ConfigProblems."""
+    text, tree = _parse(data, name)
+    document = Document(name, text)
+    reader = _Reader(document, folder, environment)
+    config = reader.config(tree)
+    if reader.problems:
+        raise ConfigProblems(reader.problems)
+    assert config is not None
+    return Reading(config, document, tuple(reader.secret_files))
+
+
+def _parse(data: bytes, name: str) -> tuple[str, dict[str, Any]]:
+    """Return the text and what TOML makes of it."""
+    try:
+        text = data.decode().removeprefix(BYTE_ORDER_MARK)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
+        message = f"octet 0x{data[error.start]:02x} is not UTF-8"
+        raise ConfigProblems([Problem(Position(name, line, column), message)]) from None
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigProblems([_syntax_problem(str(error), text, name)]) from None
+    except RecursionError:
+        raise ConfigProblems([Problem(Position(name, 1, 1), "nested too deeply")]) from None
+
+
+def _syntax_problem(message: str, text: str, name: str) -> Problem:
+    lines = text.replace("\r\n", "\n").split("\n")
+    found = _WHERE.match(message)
+    words = found[1] if found else message
+    if found is None or found[2] is None:  # the text ends too early: show its last line that says something
+        number = max((at for at, each in enumerate(lines, 1) if each.strip()), default=1)
+        place = Position(name, number, len(lines[number - 1]) + 1)
+    else:
+        place = Position(name, int(found[2]), int(found[3]))
+    shown = lines[place.line - 1] if place.line <= len(lines) else ""
+    return Problem(place, f"not TOML: {words[:1].lower()}{words[1:]}", shown)
+
+
+class _Reader(Checker):
+    """Reads one document."""
+
+    def __init__(self, document: Document, folder: Path, environment: Mapping[str, str]) -> None:
+        super().__init__(document)
+        self._folder: Final = folder
+        self._environment: Final = environment
+        self.secret_files: Final[list[Path]] = []
+
+    def config(self, tree: Mapping[str, Any]) -> Config | None:
+        """Return the whole; None, with problems, where it cannot be."""
+        plain = {key: value for key, value in tree.items() if key not in ("plugins", *OPEN)}
+        made = self.make(Config, plain, ())
+        open_tables = {key: self._open(kind, tree.get(key, {}), (key,)) for key, kind in OPEN.items()}
+        plugins = self._plugins(tree.get("plugins", {}))
+        if made is MISSING or self.problems:
+            return None
+        config: Config = structs.replace(made, **open_tables, plugins=plugins, **self._paths(made))
+        self._check_rules_once(config, tree)
+        for place, why in problems_of(dns_settings(config.dns)):
+            self.complain(("dns", *place), why)
+        self._check_device(config.device)
+        self._check_names(config)
+        return config
+
+    def _check_device(self, device: DeviceConfig) -> None:
+        for key in fields_of(DeviceConfig):
+            alone = structs.replace(DeviceConfig(), **{key.name: getattr(device, key.name)})
+            try:
+                with_device(PathSettings(), alone)
+            except ConfigError as error:
+                self.complain(("device", key.written), str(error))
+
+    def _open(self, kind: Any, tables: Any, path: KeyPath) -> dict[str, Any]:
+        """Return the tables below path: what every one has, and the rest as options."""
+        if not isinstance(tables, Mapping):
+            self.complain(path, "expected a table for each name")
+            return {}
+        known = {each.written for each in fields_of(kind)} - {"options"}
+        found = {}
+        for name, table in tables.items():
+            here = (*path, name)
+            if not isinstance(table, Mapping):
+                self.complain(here, f"expected a table, such as [{path[0]}.{name}]")
+                continue
+            own: dict[str, Any] = {key: value for key, value in table.items() if key in known}
+            rest = {key: value for key, value in table.items() if key not in known}
+            made = self._with_options(kind, own, self._options(rest, here), here)
+            if made is not MISSING:
+                found[name] = made
+        return found
+
+    def _with_options(self, kind: Any, own: Mapping[str, Any], options: Options, path: KeyPath) -> Any:
+        values = {}
+        for each in fields_of(kind):
+            if each.name == "options":
+                continue
+            if each.written not in own:
+                self.complain(path, f"{each.written!r} is missing", is_key=True)
+                return MISSING
+            values[each.name] = self.value(each.kind, own[each.written], (*path, each.written))
+        if any(value is MISSING for value in values.values()):
+            return MISSING
+        return kind(**values, options=options)
+
+    def _options(self, table: Mapping[str, Any], path: KeyPath) -> Options:
+        """Return the values of a table, with secrets in place of what says where they are."""
+        found: dict[str, object] = {}
+        for key, value in table.items():
+            found[key] = value
+            if is_reference(value):
+                where = value.get("file")
+                if isinstance(where, str):
+                    self.secret_files.append(file_of(where, self._folder))
+                try:
+                    found[key] = look_up(value, self._folder, self._environment)
+                except SecretError as error:
+                    self.complain((*path, key), str(error))
+        return Options(found)
+
+    def _plugins(self, tables: Any) -> PluginSettings:
+        path: KeyPath = ("plugins",)
+        if not isinstance(tables, Mapping):
+            self.complain(path, "expected a table")
+            return PluginSettings()
+        known = [each.written for each in fields_of(schema.PluginsConfig)]
+        general = {key: value for key, value in tables.items() if key in known}
+        made = self.make(schema.PluginsConfig, general, path)
+        entries = {}
+        for name, table in tables.items():
+            if name in known:
+                continue
+            if not isinstance(table, Mapping):
+                hint = did_you_mean(name, known)
+                self.complain((*path, name), f"unknown key {name!r}{hint}", is_key=True)
+                continue
+            own = {key: value for key, value in table.items() if key in ("enabled", "priority")}
+            rest = {key: value for key, value in table.items() if key not in own}
+            entry = self.make(schema.PluginTable, own, (*path, name))
+            options = self._options(rest, (*path, name))
+            if entry is not MISSING:
+                entries[name] = PluginEntry(entry.enabled, entry.priority, options)
+        if made is MISSING:
+            return PluginSettings()
+        return PluginSettings(
+            folder=file_of(made.folder, self._folder) if made.folder else None,
+            allow=frozenset(made.allow) if made.allow is not None else None,
+            deny=frozenset(made.deny),
+            plugins=entries,
+        )
+
+    def _paths(self, config: Config) -> dict[str, Any]:
+        """Return what has paths in it, each made absolute."""
+        sets = {
+            name: structs.replace(each, path=str(file_of(each.path, self._folder)))
+            for name, each in config.rule_sets.items()
+        }
+        rules_file = str(file_of(config.rules_file, self._folder)) if config.rules_file else ""
+        dns = structs.replace(
+            config.dns,
+            ca_file=str(file_of(config.dns.ca_file, self._folder)) if config.dns.ca_file else "",
+            fake_ip_file=(
+                str(file_of(config.dns.fake_ip_file, self._folder))
+                if config.dns.fake_ip_file
+                else config.dns.fake_ip_file
+            ),
+        )
+        return {"rule_sets": sets, "rules_file": rules_file, "dns": dns}
+
+    def _check_rules_once(self, config: Config, tree: Mapping[str, Any]) -> None:
+        if config.rules_file and "rules" in tree:
+            self.complain(("rules-file",), "there are rules as well (give one of the two)", is_key=True)
+
+    def _check_names(self, config: Config) -> None:
+        for name in config.groups:
+            if name in config.upstreams:
+                self.complain(("groups", name), f"there is an upstream {name!r} already", is_key=True)
+        for kind in ("upstreams", "groups"):
+            for name in getattr(config, kind):
+                if not name or "," in name or name != name.strip():
+                    why = "a name has no comma, and no blanks around it: rules could not say it"
+                    self.complain((kind, name), why, is_key=True)

@@ -1,0 +1,49 @@
+"""Secrets that stand elsewhere: ``{ env = "NAME" }`` and ``{ file = "PATH" }`` in place of a string."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from tunproxy.secret import Secret
+
+MAX_SECRET: Final = 65_536  # octets; our choice: a key in PEM has a few thousand
+
+
+class SecretError(Exception):
+    """A secret cannot be had; says why."""
+
+
+def is_reference(value: object) -> bool:
+    """Return whether value says where a secret is: a table with the one key env or file."""
+    return isinstance(value, Mapping) and len(value) == 1 and set(value) <= {"env", "file"}
+
+
+def look_up(reference: Mapping[str, object], folder: Path, environment: Mapping[str, str]) -> Secret:
+    """Return the secret; a relative path counts from folder, and line breaks at its end are not part of it.
+
+    Raises SecretError.
+    """
+    ((kind, where),) = reference.items()
+    if not isinstance(where, str) or not where:
+        raise SecretError(f"{kind} wants a string")
+    if kind == "env":
+        if where not in environment:
+            raise SecretError(f"there is no environment variable {where!r}")
+        return Secret(environment[where])
+    try:
+        with open(file_of(where, folder), "rb") as file:
+            data = file.read(MAX_SECRET + 1)
+        if len(data) > MAX_SECRET:
+            raise SecretError(f"{where} has more than {MAX_SECRET} octets")
+        return Secret(data.decode().rstrip("\r\n"))
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise SecretError(f"cannot read {where}: {why}") from error
+    except UnicodeDecodeError as error:
+        raise SecretError(f"{where} is not UTF-8") from error
+
+
+def file_of(where: str, folder: Path) -> Path:
+    """Return the path that a configuration in folder means; ``~`` is the home of whoever runs us."""
+    return Path(os.path.normpath(folder / os.path.expanduser(where)))

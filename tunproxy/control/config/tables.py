@@ -1,0 +1,189 @@
+"""Checks tables against structs and dataclasses, field by field, so that no problem hides another."""
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal  # Any: fields of a struct that is only known when it runs
+
+import msgspec
+
+from tunproxy.control.config.positions import Path, Places, find_places
+from tunproxy.control.config.problems import Problem, did_you_mean
+from tunproxy.rules.model import Position
+from tunproxy.secret import Secret
+
+MISSING: Final = object()
+_QUOTED: Final = re.compile(r"`([^`]+)`")
+_WORDS: Final = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "nothing",
+    "array": "a list",
+    "object": "a table",
+    "dict": "a table",
+    "list": "a list",
+    "Secret": 'a string, { env = "NAME" } or { file = "PATH" }',
+    "secret": 'a string, { env = "NAME" } or { file = "PATH" }',
+}
+
+
+@dataclass(slots=True)
+class _Field:
+    """A field under its name in the struct and in the file."""
+
+    name: str
+    written: str
+    kind: Any
+    required: bool
+
+
+class Document:
+    """A configuration's text, under the name that messages call it by."""
+
+    def __init__(self, name: str, text: str) -> None:
+        """text is one that ``tomllib`` has accepted."""
+        self.name: Final = name
+        self.lines: Final = text.replace("\r\n", "\n").split("\n")
+        self.places: Final[Places] = find_places(text)
+
+    def position_of(self, path: Path, *, is_key: bool = False) -> Position:
+        """Return the position of path's value, or of its key."""
+        spot = self.places.key(path) if is_key else self.places.value(path)
+        return Position(self.name, spot.line, spot.column)
+
+    def problem(self, path: Path, message: str, *, is_key: bool = False) -> Problem:
+        """Return a problem with path's value, or with its key."""
+        return self.at(self.position_of(path, is_key=is_key), message)
+
+    def at(self, position: Position, message: str) -> Problem:
+        """Return a problem at a position of this document."""
+        line = self.lines[position.line - 1] if position.line <= len(self.lines) else ""
+        return Problem(position, message, line)
+
+
+class Checker:
+    """Checks the tables of one document; what is wrong is in problems."""
+
+    def __init__(self, document: Document) -> None:
+        self.document: Final = document
+        self.problems: Final[list[Problem]] = []
+
+    def complain(self, path: Path, message: str, *, is_key: bool = False) -> None:
+        """Add a problem."""
+        self.problems.append(self.document.problem(path, message, is_key=is_key))
+
+    def make(self, kind: Any, table: object, path: Path) -> Any:
+        """Return an instance of the struct or dataclass kind; MISSING where that cannot be, with problems."""
+        if not isinstance(table, Mapping):
+            self.complain(path, f"expected a table, got {_called(table)}")
+            return MISSING
+        fields = fields_of(kind)
+        by_key = {field.written: field for field in fields}
+        if dataclasses.is_dataclass(kind):  # plugins' READMEs may write them as Python does
+            by_key |= {field.name: field for field in fields}
+        found: dict[str, Any] = {}
+        is_good = True
+        for key, value in table.items():
+            field = by_key.get(key)
+            if field is None:
+                hint = did_you_mean(key, [each.written for each in fields])
+                self.complain((*path, key), f"unknown key {key!r}{hint}", is_key=True)
+                is_good = False
+                continue
+            checked = self.value(field.kind, value, (*path, key))
+            if checked is MISSING:
+                is_good = False
+            else:
+                found[field.name] = checked
+        given = {by_key[key].name for key in table if key in by_key}
+        for field in fields:
+            if field.required and field.name not in given:
+                self.complain(path, f"{field.written!r} is missing", is_key=True)
+                is_good = False
+        return kind(**found) if is_good else MISSING
+
+    def value(self, kind: Any, value: object, path: Path) -> Any:
+        """Return value as kind; MISSING, with problems, where it is none."""
+        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+        if is_struct(kind):
+            return self.make(kind, value, path)
+        if origin is dict:
+            return self._dict(arguments[1], value, path)
+        if origin is tuple and isinstance(value, list):
+            return self._tuple(arguments[0], value, path)
+        if origin in (typing.Union, types.UnionType) and isinstance(value, list):
+            for option in arguments:
+                if typing.get_origin(option) is tuple:
+                    return self.value(option, value, path)
+        if origin is Literal and value not in arguments:
+            known = [name for name in arguments if name]
+            hint = did_you_mean(str(value), known)
+            self.complain(path, f"{value!r} is none of the possible values{hint}")
+            return MISSING
+        try:
+            return msgspec.convert(value, kind, dec_hook=_decode)
+        except msgspec.ValidationError as error:
+            self.complain(path, worded(error))
+            return MISSING
+
+    def _dict(self, kind: Any, value: object, path: Path) -> Any:
+        if not isinstance(value, Mapping):
+            self.complain(path, f"expected a table, got {_called(value)}")
+            return MISSING
+        found = {key: self.value(kind, each, (*path, key)) for key, each in value.items()}
+        return MISSING if MISSING in found.values() else found
+
+    def _tuple(self, kind: Any, values: Sequence[object], path: Path) -> Any:
+        found = [self.value(kind, each, (*path, number)) for number, each in enumerate(values)]
+        return MISSING if any(each is MISSING for each in found) else tuple(found)
+
+
+def is_struct(kind: Any) -> bool:
+    """Return whether kind is a struct, or a dataclass, whose fields are checked one by one."""
+    return isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind))
+
+
+def fields_of(kind: Any) -> list[_Field]:
+    """Return the fields of a struct or a dataclass; those of dataclasses are written with hyphens too."""
+    hints = typing.get_type_hints(kind)
+    if issubclass(kind, msgspec.Struct):
+        return [
+            _Field(each.name, each.encode_name, hints[each.name], each.required)
+            for each in msgspec.structs.fields(kind)
+        ]
+    return [
+        _Field(
+            each.name,
+            each.name.replace("_", "-"),
+            hints[each.name],
+            each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING,
+        )
+        for each in dataclasses.fields(kind)
+        if each.init
+    ]
+
+
+def worded(error: msgspec.ValidationError) -> str:
+    """Return the library's words in the form of ours."""
+    words = str(error).partition(" - at `")[0]
+    words = _QUOTED.sub(lambda found: _alternatives(found[1]), words)
+    return words[:1].lower() + words[1:]
+
+
+def _alternatives(kinds: str) -> str:
+    return " or ".join(_WORDS.get(kind.strip(), kind.strip()) for kind in kinds.split("|"))
+
+
+def _called(value: object) -> str:
+    return _WORDS.get(type(value).__name__, type(value).__name__)
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Secret and isinstance(value, (str, Secret)):
+        return value if isinstance(value, Secret) else Secret(value)
+    raise TypeError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")

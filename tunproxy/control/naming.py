@@ -1,0 +1,68 @@
+"""What [dns] asks for, as settings for the resolver; and whom this host asks for names."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from tunproxy.control.config.schema import DnsConfig
+from tunproxy.dns.settings import SYSTEM, DnsSettings
+from tunproxy.dns.system import system_resolvers
+from tunproxy.host.resolver import DEFAULT_NAMESERVER
+
+FAKE_FILE: Final = "fake-ip"
+SYSTEM_STATE: Final = Path("/var/lib/tunproxy")
+
+
+def dns_settings(
+    config: DnsConfig, system: Sequence[str] = (), environment: Mapping[str, str] = os.environ
+) -> DnsSettings:
+    """Return the settings that config writes; its paths are absolute. system are the host's resolvers.
+
+    Where no file for fake addresses is named, there is one of ours, and they work without it too.
+    """
+    named = config.fake_ip_file
+    return DnsSettings(
+        mode=config.mode,
+        servers=config.servers or (SYSTEM,),
+        bootstrap=config.bootstrap,
+        strategy=config.strategy,
+        domains=config.domains,
+        hosts=config.hosts,
+        hosts_file=config.hosts_file,
+        cache_size=config.cache_size,
+        serve_stale=config.serve_stale,
+        client_subnet=config.client_subnet,
+        ca_file=Path(config.ca_file) if config.ca_file else None,
+        fake_ip_range=config.fake_ip_range,
+        fake_ip_range6=config.fake_ip_range6,
+        fake_ip_filter=config.fake_ip_filter,
+        fake_ip_file=fake_file(environment) if named is None else Path(named) if named else None,
+        needs_fake_ip_file=named is not None,
+        hijack_except=config.hijack_except,
+        system=tuple(system),
+    )
+
+
+def host_resolvers(*, is_apart: bool) -> tuple[str, ...]:
+    """Return the addresses of the resolvers that this host has, to be asked before anything is changed.
+
+    is_apart says that the host's own queries do not go through us, so that a resolver on the host itself may
+    be asked. Else one that passes queries on would ask us; without any other there is none.
+    """
+    found = system_resolvers(may_use_loopback=is_apart)
+    return tuple(found or ([DEFAULT_NAMESERVER] if is_apart else []))
+
+
+def fake_file(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where fake addresses are kept unless the user names another place (XDG Base Directory)."""
+    given = environment.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd.exec(5)
+    if given:
+        return Path(given) / FAKE_FILE
+    state = environment.get("XDG_STATE_HOME", "")
+    if state.startswith("/"):
+        return Path(state) / "tunproxy" / FAKE_FILE
+    home = environment.get("HOME", "")
+    if home.startswith("/"):
+        return Path(home) / ".local" / "state" / "tunproxy" / FAKE_FILE
+    return SYSTEM_STATE / FAKE_FILE
