@@ -47,6 +47,15 @@ http {{
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("interop", "kernel matrix")
+    group.addoption("--matrix-samples", type=int, help="combinations of the kernel matrix to play")
+    group.addoption("--matrix-cell", help="play this cell of the kernel matrix only")
+    group = parser.getgroup("rules", "rules beside mihomo")
+    group.addoption("--rules-pairs", type=int, default=10_000, help="pairs of a list and a flow to ask about")
+    group.addoption("--rules-seed", type=int, default=1, help="what the lists and flows are made from")
+
+
 @dataclass(frozen=True)
 class Certificate:
     """A key and a certificate for the service addresses, signed by itself."""

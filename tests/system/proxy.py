@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any  # as the document has it
 
 # Words that a healthy run never writes.
 COMPLAINT = re.compile(r"traceback|\berror\b|exception", re.IGNORECASE)
@@ -84,6 +85,14 @@ class Proxy:
                     map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13])
                 )
         return ticks / os.sysconf("SC_CLK_TCK")
+
+    def status(self) -> dict[str, Any]:
+        """Return what it tells of itself, as ``tunproxy status --json`` has it."""
+        # not above: which tunproxy the tests run is settled after pytest has loaded this
+        from tunproxy.control import client, endpoint
+
+        (path,) = [found.path for found in endpoint.find() if found.pid == self._process.pid]
+        return client.fetch_status(path)
 
     def note_baseline(self) -> None:
         """Remember how many descriptors are open while no flow is."""

@@ -238,7 +238,7 @@ def test_up_only_the_worker_holds_the_device(lab: HostLab) -> None:
 # how it ends
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_up_told_to_stop_leaves_nothing(lab: HostLab, number: signal.Signals) -> None:
     before = lab.configuration()
     process = lab.start_up()
