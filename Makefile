@@ -55,20 +55,27 @@ $(VENV)/.test-tools: $(PY) pyproject.toml packaging/requirements.py
 	@$(PY) packaging/requirements.py test dev >$@.txt && $(PY) -m pip install -q -r $@.txt && touch $@
 
 # The packet path is tested as it is written and as it is compiled, both at once; then programs and the kernel
-# meet what is installed. Where nothing could be compiled, that is the uncompiled code, and the build said so.
+# meet what is installed, in two halves at once, as they mostly wait. Where nothing could be compiled, that is the
+# uncompiled code, and the build said so. In the background signals would be ignored: env gives them back.
+BESIDE := env --default-signal=INT,QUIT $(PYTEST) -p no:cacheprovider
+
 test:
 	@packaging/test-programs
 	@$(MAKE) --no-print-directory $(VENV)/.test-tools build
 	@status=0; mode=compiled; \
 	$(PY) -P -c 'import sys; from tunproxy import version; sys.exit(not version.is_compiled())' || mode=installed; \
 	mkdir -p build; \
-	env --default-signal=INT,QUIT $(PYTEST) -p no:cacheprovider --mode interpreted tests/unit tests/sim >build/interpreted.log 2>&1 & \
+	$(BESIDE) --mode interpreted tests/unit tests/sim >build/interpreted.log 2>&1 & \
 	$(PYTEST) --mode $$mode tests/unit tests/sim || status=1; \
 	echo "make test: the same, interpreted:"; \
 	wait $$! || status=1; \
 	cat build/interpreted.log; \
-	$(PYTEST) --mode $$mode tests/system tests/interop || status=1; \
-	[ $$status -eq 0 ] || echo "make test: at least one of the three runs failed, see their summaries"; \
+	$(BESIDE) --mode $$mode tests/system >build/system.log 2>&1 & \
+	$(PYTEST) --mode $$mode tests/interop || status=1; \
+	echo "make test: and the kernel, beside it:"; \
+	wait $$! || status=1; \
+	cat build/system.log; \
+	[ $$status -eq 0 ] || echo "make test: at least one of the four runs failed, see their summaries"; \
 	exit $$status
 
 bench: build
