@@ -216,8 +216,18 @@ def hello_from(address: str, port: int, timeout: float = 10) -> tuple[str, ...]:
 
 
 def read_line(stream: IO[str], timeout: float = READY) -> str:
-    """Return the next line of a program's output; empty when it closes it or says nothing in time."""
-    return stream.readline() if select.select([stream], [], [], timeout)[0] else ""
+    """Return the next line of a program's output; empty when it closes it or says nothing in time.
+
+    Octet by octet, past the stream's buffer: select does not see the lines that wait in there.
+    """
+    line = b""
+    until = time.monotonic() + timeout
+    while not line.endswith(b"\n") and select.select([stream], [], [], max(until - time.monotonic(), 0))[0]:
+        octet = os.read(stream.fileno(), 1)
+        if not octet:
+            break
+        line += octet
+    return line.decode()
 
 
 def eventually(condition: object, timeout: float = 10.0) -> bool:
