@@ -3,7 +3,11 @@
     client ─▶ rcv_queue ─ encode ─▶ unsent ─▶ socket ─▶ upstream
     client ◀── buffer ◀── decode ◀─────────── socket ◀─ upstream
 
-Encoded octets cannot be given back, so that no more is encoded before the last has been sent.
+Encoded octets cannot be given back, so that no more is encoded before the last has been sent. What the codec
+keeps back is flushed when the sender pauses: when the next turn brings nothing more, and in any case soon, so
+that single words go out at once and many small pieces in a row become one.
+
+A few octets may unfold to a great many: they are decoded in portions, as the client has room for them.
 """
 
 import os
@@ -14,11 +18,11 @@ from mypy_extensions import i64, mypyc_attr
 from tunproxy.clock import Micros
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.life import SPOILED, lost
-from tunproxy.flow.relay import on_broken, on_end
-from tunproxy.flow.watching import note_reason
+from tunproxy.flow.relay import MOST_PIECES, on_broken, on_end
+from tunproxy.flow.watching import note_reason, show_up
 from tunproxy.tcp.active import abort, queue, took
 from tunproxy.tcp.connection import FINISHED, Connection, send_room
-from tunproxy.tcp.state import CLOSED, has_all_data
+from tunproxy.tcp.state import CLOSED, SYN_RECEIVED, has_all_data
 from tunproxy.tcp.transmit import transmit
 
 if TYPE_CHECKING:
@@ -26,11 +30,13 @@ if TYPE_CHECKING:
 
 os_read: Final = os.read
 os_write: Final = os.write
+os_writev: Final = os.writev
 
 # our choices
-READ_SIZE: Final[i64] = 1 << 16
+READ_SIZE: Final = 1 << 16
 READS: Final = 4  # of one flow before the others have their turn
-MOST_ENCODED: Final = 1 << 17  # octets in the clear that are encoded at once
+MOST_ENCODED: Final[i64] = 1 << 17  # octets in the clear that are encoded at once
+FLUSH_AFTER: Final[i64] = 500  # microseconds for which a codec may keep something back while more comes
 
 
 @final
@@ -41,50 +47,81 @@ class Coding:
     def __init__(self, codec: Codec, upstream: str) -> None:
         self.codec: Final = codec
         self.upstream: Final = upstream
-        self.unsent: bytes | memoryview = b""
+        self.unsent: list[bytes | memoryview] = []
+        self.unsent_size: i64 = 0  # octets in it
         self.is_flushed: bool = True
+        self.kept_since: Micros = -1  # what has not been flushed
+        self.encoded_at: Micros = -1
+        self.has_more: bool = codec.has_more()  # the codec has octets for the client without further input
+        self.is_read: bool = False  # the upstream's last octet has been
+        self.patience: Micros = codec.patience()  # -1: nobody waits for the client's first words
+        self.until: Micros = -1  # how long, from the end of the handshake on
         self.is_ended: bool = False  # the codec has said its last word to the upstream
 
     @property
     def is_done(self) -> bool:
         """Whether everything that the client said, and the codec's last word, has been sent."""
-        return self.is_ended and len(self.unsent) == 0
+        return self.is_ended and self.unsent_size == 0
+
+    def put(self, words: bytes) -> None:
+        """Have words sent behind all others."""
+        if len(words) > 0:
+            self.unsent.append(words)
+            self.unsent_size += len(words)
 
 
-def push_coded(flow: "TcpFlow", coding: Coding) -> None:
+def push_coded(flow: "TcpFlow", coding: Coding, now: Micros) -> None:
     """Encode what the client sent, and hand it to the upstream, as much as it takes."""
     conn = flow.conn
     codec = coding.codec
     try:
         while flow.writable and not flow.is_broken:
-            if len(coding.unsent) > 0:
+            if coding.unsent_size > 0:
                 _send(flow, coding)
             elif len(conn.rcv_queue) > 0:
-                pieces = conn.rcv_queue
-                data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                if len(data) > MOST_ENCODED:
-                    pieces[:] = [memoryview(data)[MOST_ENCODED:]]
-                    data = data[:MOST_ENCODED]
-                else:
-                    pieces.clear()
-                took(conn, len(data))
+                pieces = _next_pieces(conn.rcv_queue)
+                size = _size(pieces)
+                took(conn, size)
                 life = flow.life
                 if life is not None:
-                    life.up += len(data)
-                    if life.tap is not None and life.tap.up_left != 0:
-                        life.tap.take(True, data)
-                coding.unsent = codec.encode(data)
-                coding.is_flushed = False
+                    life.up += size
+                    if life.tap is not None:
+                        show_up(life.tap, pieces, size)
+                coding.unsent = codec.encode_pieces(pieces)
+                coding.unsent_size = _size(coding.unsent)
+                coding.encoded_at = now
+                if not codec.keeps():
+                    coding.is_flushed = True
+                elif coding.is_flushed:
+                    coding.is_flushed = False
+                    coding.kept_since = now
             elif not coding.is_flushed:
+                if _may_go_on(coding, now) and not _has_said_all(conn):
+                    flow.context.poller.later(flow)
+                    return
                 coding.is_flushed = True
-                coding.unsent = codec.flush()
+                coding.put(codec.flush())
             elif not coding.is_ended and _has_said_all(conn):
                 coding.is_ended = True
-                coding.unsent = codec.end()
+                coding.put(codec.end())
             else:
                 return
     except Exception as error:
         _on_fault(flow, coding, error)
+
+
+def await_words(flow: "TcpFlow", coding: Coding, now: Micros) -> None:
+    """Have the codec's own first words wait for the client's, but not for long."""
+    conn = flow.conn
+    if conn.state == SYN_RECEIVED:
+        return
+    if coding.until < 0:
+        coding.until = now + coding.patience
+    if len(conn.rcv_queue) > 0:
+        coding.patience = -1
+    elif now >= coding.until or _has_said_all(conn):
+        coding.patience = -1
+        coding.is_flushed = False
 
 
 def pull_coded(flow: "TcpFlow", coding: Coding, now: Micros) -> None:
@@ -94,21 +131,30 @@ def pull_coded(flow: "TcpFlow", coding: Coding, now: Micros) -> None:
     for _ in range(READS):
         if send_room(conn) <= 0 or conn.fin_queued or conn.state == CLOSED:
             return
+        data = b""
+        is_last = False
+        if not coding.has_more:
+            if coding.is_read:
+                is_last = True
+            elif not flow.readable:
+                return
+            else:
+                try:
+                    data = os_read(flow.fd, READ_SIZE)
+                except BlockingIOError:
+                    flow.readable = False
+                    return
+                except OSError as error:
+                    _on_lost(flow, coding, error)
+                    return
+                coding.is_read = is_last = len(data) == 0
         try:
-            data = os_read(flow.fd, READ_SIZE)
-        except BlockingIOError:
-            flow.readable = False
-            return
-        except OSError as error:
-            if flow.life is not None:
-                note_reason(flow, lost(error.errno or 0))
-            abort(conn, flow.context.sink)
-            return
-        try:
-            clear = codec.decode(data) if len(data) > 0 else codec.decode_end()
+            clear = codec.decode_end() if is_last else codec.decode(data)
             answer = codec.answer()
-            has_ended = codec.has_ended() or len(data) == 0
+            coding.has_more = codec.has_more()
+            has_ended = not coding.has_more and (is_last or codec.has_ended())
         except Exception as error:
+            coding.has_more = False
             _on_fault(flow, coding, error)
             return
         if len(clear) > 0:
@@ -119,37 +165,95 @@ def pull_coded(flow: "TcpFlow", coding: Coding, now: Micros) -> None:
                 if life.tap is not None and life.tap.down_left != 0:
                     life.tap.take(False, clear)
         if len(answer) > 0:
-            coding.unsent = bytes(coding.unsent) + answer
-            push_coded(flow, coding)
+            coding.put(answer)
+            push_coded(flow, coding, now)
         if has_ended:
             on_end(flow)
             return
-        if i64(len(data)) < READ_SIZE and not flow.reads_to_end and not flow.hung_up:
+        if 0 < len(data) < READ_SIZE and not flow.reads_to_end and not flow.hung_up:
             flow.readable = False
+        if not coding.has_more and not flow.readable and not coding.is_read:
             return
         transmit(conn, now, flow.context.sink)
     flow.context.poller.later(flow)
+
+
+def _may_go_on(coding: Coding, now: Micros) -> bool:
+    """Tell whether the sender may be about to send more: a turn has one time, so this is still the same."""
+    return coding.encoded_at == now and now - coding.kept_since < FLUSH_AFTER
 
 
 def _has_said_all(conn: Connection) -> bool:
     return has_all_data(conn.state) or (conn.state == CLOSED and conn.closed_why == FINISHED)
 
 
+def _next_pieces(waiting: list[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Take what is to be encoded next out of a queue: MOST_ENCODED octets at most."""
+    size: i64 = 0
+    count: i64 = 0
+    while count < len(waiting):
+        length = i64(len(waiting[count]))
+        if count > 0 and size + length > MOST_ENCODED:
+            break  # rather in one piece later than cut in two now
+        size += length
+        count += 1
+    pieces = waiting[:count]
+    del waiting[:count]
+    if size > MOST_ENCODED:
+        last = memoryview(pieces[count - 1])
+        cut = len(last) - (size - MOST_ENCODED)
+        pieces[count - 1] = last[:cut]
+        waiting.insert(0, last[cut:])
+    return pieces
+
+
+def _size(pieces: list[bytes | memoryview]) -> i64:
+    size: i64 = 0
+    for piece in pieces:
+        size += len(piece)
+    return size
+
+
 def _send(flow: "TcpFlow", coding: Coding) -> None:
+    """Have the upstream's socket take what it takes of what is unsent."""
+    pieces = coding.unsent
     try:
-        sent = os_write(flow.fd, coding.unsent)
+        if len(pieces) == 1:
+            sent = i64(os_write(flow.fd, pieces[0]))
+        else:
+            sent = i64(os_writev(flow.fd, pieces if len(pieces) < MOST_PIECES else pieces[:MOST_PIECES]))
     except BlockingIOError:
         flow.writable = False
         return
     except OSError:
-        coding.unsent = b""
+        pieces.clear()
+        coding.unsent_size = 0
         on_broken(flow)
         return
-    if sent < len(coding.unsent):
-        coding.unsent = memoryview(coding.unsent)[sent:]
+    coding.unsent_size -= sent
+    if coding.unsent_size == 0:
+        pieces.clear()
+        return
+    done: i64 = 0
+    while sent >= len(pieces[done]):
+        sent -= len(pieces[done])
+        done += 1
+    del pieces[:done]
+    if sent > 0:
+        pieces[0] = memoryview(pieces[0])[sent:]
         flow.writable = False
-    else:
-        coding.unsent = b""
+
+
+def _on_lost(flow: "TcpFlow", coding: Coding, error: OSError) -> None:
+    """Pass on that the upstream's socket is broken; the codec may know more about it."""
+    try:
+        coding.codec.on_reset()
+    except Exception as fault:
+        _on_fault(flow, coding, fault)
+        return
+    if flow.life is not None:
+        note_reason(flow, lost(error.errno or 0))
+    abort(flow.conn, flow.context.sink)
 
 
 def _on_fault(flow: "TcpFlow", coding: Coding, error: BaseException) -> None:

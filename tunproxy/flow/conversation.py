@@ -2,10 +2,13 @@
 
 Whoever owns the socket sends what ``begin`` returns, hands ``heard`` everything that arrives, and sends
 what that returns, until ``is_over``. From then on the stream is the target's; ``rest`` holds those of its
-octets that came together with the proxy's last words.
+octets that came together with the proxy's last words. Where both have agreed on a codec, or need not agree on
+one, all that follows on the socket goes through ``codec``; ``rest`` is in the clear.
 """
 
 from mypy_extensions import mypyc_attr
+
+from tunproxy.flow.codec import Codec
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -19,6 +22,7 @@ class Conversation:
     def __init__(self) -> None:
         self.is_over: bool = False
         self.rest: bytes = b""
+        self.codec: Codec | None = None
 
     def begin(self) -> bytes:
         """Return the first octets to send; with none, the proxy speaks first, or there is nothing to say."""

@@ -175,6 +175,9 @@ def _on_said(flow: "TcpFlow", talk: Talk, became: int, now: Micros) -> None:
         return
     flow.talk = None
     if became == IS_OVER:
+        codec = talk.conversation.codec
+        if codec is not None:
+            flow.coding = Coding(codec, talk.verdict.upstream)
         _on_connected(flow, talk.conversation.rest, now)
     else:
         failed(flow, talk.error)

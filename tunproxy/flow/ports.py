@@ -14,6 +14,8 @@ from tunproxy.flow.codec import Codec
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.framing import Framing
 from tunproxy.flow.life import FlowLife
+from tunproxy.flow.seal import Seal
+from tunproxy.flow.stream_framing import StreamFraming
 from tunproxy.flow.tap import Tap
 from tunproxy.flow.verdict import FlowInfo, Verdict
 from tunproxy.wire.sink import FrameSink as FrameSink
@@ -201,17 +203,30 @@ class OpenRequest:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class DatagramRequest:
-    """Datagrams that wait for a way. Of decided, opened and failed one is called, once.
+    """Datagrams that wait for a way. Of decided, opened, opened_stream and failed one is called, once.
 
-    After opened, ended may be called, once.
+    After opened or opened_stream, ended may be called, once.
     """
 
     def decided(self, verdict: Verdict) -> None:
         """Say where to go, of a flow about which that was still to be decided (``Opener.is_undecided``)."""
         raise NotImplementedError
 
-    def opened(self, sock: socket.socket, framing: Framing) -> None:
-        """Hand over an open way: a connected, non-blocking UDP socket, which stays the opener's."""
+    def opened(self, sock: socket.socket, framing: Framing, seal: Seal | None = None) -> None:
+        """Hand over an open way: a connected, non-blocking UDP socket, which stays the opener's.
+
+        With a seal, what framing says is about datagrams in the clear.
+        """
+        raise NotImplementedError
+
+    def opened_stream(
+        self, sock: socket.socket, framing: StreamFraming, rest: bytes = b"", codec: Codec | None = None
+    ) -> None:
+        """Hand over an open way to one target (``Opener.is_per_target``): a connected, non-blocking stream.
+
+        It stays the opener's. rest are octets, in the clear, that have been read from it; where there is
+        a codec, everything else on the socket goes through it.
+        """
         raise NotImplementedError
 
     def failed(self, error: int) -> None:
@@ -239,8 +254,12 @@ class Opener:
         """Tell whether what this verdict's opener finds out is another verdict, for datagrams."""
         return False
 
+    def is_per_target(self, verdict: Verdict) -> bool:
+        """Tell whether a way that this verdict's opener opens leads to one target only."""
+        return False
+
     def open_datagrams(self, info: FlowInfo, verdict: Verdict, request: DatagramRequest) -> None:
-        """Begin to open a way for the datagrams of a client's port to all targets of one family.
+        """Begin to open a way for the datagrams of a client's port to all targets of one family, or to one.
 
         info is the flow that began it. Answer through request, later or at once. Must not block or raise.
         """
@@ -261,6 +280,9 @@ class Opener:
     def unreached(self, info: FlowInfo, verdict: Verdict, error: int) -> int:
         """Take note that the proxy of a CONVERSE verdict was not reached; return the errno for the client."""
         return error
+
+    def on_trouble(self, info: FlowInfo, verdict: Verdict, why: str) -> None:
+        """Tell people what is wrong with an open way for datagrams, which info began. Must not raise."""
 
     def on_spoiled(self, upstream: str, error: BaseException) -> None:
         """Tell people why a codec gave a flow up."""

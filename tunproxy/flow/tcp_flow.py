@@ -12,7 +12,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
 from tunproxy.flow.budget import CALM, FULL
-from tunproxy.flow.coding import Coding, pull_coded, push_coded
+from tunproxy.flow.coding import Coding, await_words, pull_coded, push_coded
 from tunproxy.flow.context import FlowContext
 from tunproxy.flow.conversing import Talk, time_out
 from tunproxy.flow.ending import hatch, wind_up
@@ -149,8 +149,10 @@ class TcpFlow(Timed):
         coding = self.coding
         if self.is_open:
             if coding is not None:
-                push_coded(self, coding)
-                if self.readable:
+                if coding.patience >= 0:
+                    await_words(self, coding, now)
+                push_coded(self, coding, now)
+                if self.readable or coding.has_more:
                     pull_coded(self, coding, now)
             else:
                 if self.writable and len(conn.rcv_queue) > 0:
@@ -184,6 +186,9 @@ class TcpFlow(Timed):
                 due = self.talk.until
             if self.hearing is not None and self.hearing.until >= 0 and (due < 0 or self.hearing.until < due):
                 due = self.hearing.until
+            if coding is not None and coding.until >= 0 and coding.patience >= 0:
+                if due < 0 or coding.until < due:
+                    due = coding.until
             if due >= 0:
                 context.poller.schedule(self, due)
 
@@ -204,7 +209,7 @@ class TcpFlow(Timed):
         """Have the budget know what we hold."""
         held = footprint(self.conn)
         if self.coding is not None:
-            held += len(self.coding.unsent)
+            held += self.coding.unsent_size
         if held != self.charged:
             self.context.budget.charge(held - self.charged)
             self.charged = held

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -55,6 +56,84 @@ class Lines(Codec):
         return b""
 
 
+class Unfolding(Codec):
+    """Each octet that arrives stands for 10,000 times its value, PORTION at once; the end, for 20,000."""
+
+    PORTION = 10_000
+
+    def __init__(self) -> None:
+        self.left = b""
+        self.count = 0
+        self.calls = 0
+        self.ended = False
+
+    def encode(self, data: bytes | memoryview) -> bytes:
+        return bytes(data)
+
+    def keeps(self) -> bool:
+        return False
+
+    def decode(self, data: bytes) -> bytes:
+        self.calls += 1
+        self.left += data
+        if self.count == 0 and self.left:
+            self.count, self.left = self.left[0] * 10_000, self.left[1:]
+        size = min(self.count, self.PORTION)
+        self.count -= size
+        return b"x" * size
+
+    def has_more(self) -> bool:
+        return self.count > 0 or len(self.left) > 0
+
+    def decode_end(self) -> bytes:
+        assert not self.has_more()
+        if not self.ended:
+            self.ended = True
+            self.count = 20_000
+        return b""
+
+
+class Keeping(Codec):
+    """Keeps everything until flush, and notes how much it had then."""
+
+    def __init__(self) -> None:
+        self.kept = b""
+        self.flushed: list[int] = []
+
+    def encode(self, data: bytes | memoryview) -> bytes:
+        self.kept += data
+        return b""
+
+    def keeps(self) -> bool:
+        return len(self.kept) > 0
+
+    def flush(self) -> bytes:
+        self.flushed.append(len(self.kept))
+        kept, self.kept = self.kept, b""
+        return kept
+
+    def decode(self, data: bytes) -> bytes:
+        return data
+
+
+class Passing(Codec):
+    """Passes pieces on as they are, with a mark in front of each call's."""
+
+    MARK = b"\xff"
+
+    def encode_pieces(self, pieces: list[bytes | memoryview]) -> list[bytes | memoryview]:
+        return [self.MARK, *pieces]
+
+    def keeps(self) -> bool:
+        return False
+
+    def end(self) -> bytes:
+        return b"."
+
+    def decode(self, data: bytes) -> bytes:
+        return data
+
+
 class Noting(FakeOpener):
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +144,9 @@ class Noting(FakeOpener):
 
 
 @contextlib.contextmanager
-def coded(rest: bytes = b"") -> Iterator[tuple[Rig, Client, socket.socket, Noting]]:
+def coded(
+    rest: bytes = b"", codec: Codec | None = None, *, send_buffer: int = 0
+) -> Iterator[tuple[Rig, Client, socket.socket, Noting]]:
     """Yield a rig, a client whose flow is open, the upstream's end of it, and the opener."""
     opener = Noting()
     rig = Rig(decider=StaticDecider(Verdict(OPEN, "proxy")), opener=opener)
@@ -76,8 +157,10 @@ def coded(rest: bytes = b"") -> Iterator[tuple[Rig, Client, socket.socket, Notin
             ours = socket.create_connection(listener.getsockname())
             upstream, _ = listener.accept()
         ours.setblocking(False)
+        if send_buffer:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         with upstream:
-            opener.asked[0].request.opened(ours, rest, Lines())
+            opener.asked[0].request.opened(ours, rest, codec or Lines())
             rig.until(lambda: client.received)
             client.says(ACK)
             yield rig, client, upstream, opener
@@ -178,3 +261,126 @@ def test_client_that_resets_resets_the_upstream() -> None:
         rig.run(0.02)
         with pytest.raises(ConnectionResetError):
             upstream.recv(1)
+
+
+def test_little_that_unfolds_to_much_is_decoded_as_the_client_has_room() -> None:
+    codec = Unfolding()
+    with coded(codec=codec) as (rig, client, upstream, _):
+        client.is_acking = False
+        upstream.sendall(b"\xff\xff")  # 5.1 million octets
+        rig.until(lambda: codec.calls)
+        rig.run(0.15)
+        assert codec.calls < 200  # of 510: it waits for room
+        assert 0 < rig.counters.memory_held < 2 << 20
+        client.is_acking = True
+        rig.until(lambda: _acknowledged(client) >= 5_100_000, 20)
+        assert not codec.has_more()
+
+
+def test_what_the_codec_had_before_the_flow_was_open_reaches_the_client() -> None:
+    codec = Unfolding()
+    codec.decode(b"\x03")
+    with coded(codec=codec) as (rig, client, _, _):
+        rig.until(lambda: _acknowledged(client) == 20_000)
+
+
+def test_what_is_left_at_the_end_comes_before_the_fin() -> None:
+    with coded(codec=Unfolding()) as (rig, client, upstream, opener):
+        upstream.sendall(b"\x05")
+        upstream.shutdown(socket.SHUT_WR)
+        rig.until(lambda: _acknowledged(client) == 70_000 and client.has_fin)
+        assert opener.spoiled == []
+
+
+def _acknowledged(client: Client) -> int:
+    """Acknowledge what has come; return how much that is."""
+    client.says(ACK)
+    return len(client.stream)
+
+
+def test_what_comes_in_one_turn_is_flushed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = Keeping()
+    with coded(codec=codec) as (rig, client, upstream, _):
+        now = rig.now()
+        monkeypatch.setattr(rig, "now", lambda: now)
+        for _ in range(20):
+            client.send(b"x" * 100)
+        assert codec.flushed == []
+        monkeypatch.setattr(rig, "now", lambda: now + 10)
+        rig.turn()
+        assert codec.flushed == [2000]
+        monkeypatch.undo()
+        assert read_exactly(rig, upstream, 2000) == b"x" * 2000
+
+
+def test_sender_that_never_pauses_is_flushed_within_a_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = Keeping()
+    with coded(codec=codec) as (rig, client, _, _):
+        now = rig.now()
+        for count in range(40):
+            monkeypatch.setattr(rig, "now", lambda count=count: now + 100 * count)
+            client.send(b"x" * 100)
+        assert 4 <= len(codec.flushed) <= 8
+        assert max(codec.flushed) <= 1000
+        monkeypatch.undo()
+
+
+def test_single_word_is_flushed_by_the_next_turn() -> None:
+    codec = Keeping()
+    with coded(codec=codec) as (rig, client, upstream, _):
+        client.send(b"key")
+        for _ in range(3):  # one that brings it, one that brings nothing more, and one that does not matter
+            rig.turn(0)
+        assert codec.flushed == [3]
+        upstream.setblocking(False)
+        assert upstream.recv(10) == b"key"
+
+
+def test_codec_that_keeps_nothing_is_not_asked_to_flush() -> None:
+    class Plain(Keeping):
+        def encode(self, data: bytes | memoryview) -> bytes:
+            return bytes(data)
+
+    codec = Plain()
+    with coded(codec=codec) as (rig, client, upstream, _):
+        client.send(b"key")
+        assert read_exactly(rig, upstream, 3) == b"key"
+        rig.run(0.01)
+        assert codec.flushed == []
+
+
+def test_clients_end_flushes_at_once() -> None:
+    codec = Keeping()
+    with coded(codec=codec) as (rig, client, upstream, _):
+        client.says(FIN | ACK, b"bye")
+        assert read_exactly(rig, upstream, 3) == b"bye"
+        rig.run(0.02)
+        assert upstream.recv(1) == b""
+
+
+@pytest.mark.parametrize("size", [3, 1400])
+def test_pieces_are_sent_in_a_row_however_little_the_upstream_takes(size: int) -> None:
+    with coded(codec=Passing(), send_buffer=5000) as (rig, client, upstream, _):
+        upstream.setblocking(False)
+        data = bytes(50 + count % 199 for count in range(600_000 if size > 100 else 3000))
+        got = bytearray()
+
+        def drain() -> None:
+            with contextlib.suppress(BlockingIOError):
+                got.extend(upstream.recv(7777))
+            rig.turn()
+
+        client.send_all(data, size, drain=drain)
+        client.says(FIN | ACK)
+        until = time.monotonic() + 30
+        while not got.endswith(b".") and time.monotonic() < until:
+            drain()
+        assert bytes(got).replace(Passing.MARK, b"") == data + b"."
+        assert rig.counters.memory_held == 0
+
+
+def test_more_pieces_than_the_kernel_takes_at_once_are_all_sent() -> None:
+    with coded(codec=Passing()) as (rig, client, upstream, _):
+        rig.give(*[client.frame(ACK, b"x" * 30, seq=client.seq + 30 * at) for at in range(2000)])
+        client.seq += 60_000
+        assert read_exactly(rig, upstream, 60_001) == Passing.MARK + b"x" * 60_000

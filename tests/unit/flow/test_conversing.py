@@ -3,17 +3,19 @@
 import contextlib
 import errno
 import socket
+import struct
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.unit.flow.rig import Client, Rig, read_exactly
+from tunproxy.flow.codec import Codec, CodecError
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.conversing import MAX_WORDS, READ_SIZE, TALK_LIMIT
 from tunproxy.flow.ports import Opener
 from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.verdict import CONVERSE, FlowInfo, Verdict
-from tunproxy.wire.tcp import ACK, RST
+from tunproxy.wire.tcp import ACK, FIN, RST
 
 
 class Please(Conversation):
@@ -49,10 +51,14 @@ class Asker(Opener):
     def __init__(self, error: BaseException) -> None:
         self.error = error
         self.errors: list[BaseException] = []
+        self.spoiled: list[str] = []
         self.make: Callable[[FlowInfo], Conversation] = lambda info: Please(info, error)
 
     def converse(self, info: FlowInfo, verdict: Verdict) -> Conversation:
         return self.make(info)
+
+    def on_spoiled(self, upstream: str, error: BaseException) -> None:
+        self.spoiled.append(f"{upstream}: {error}")
 
     def explain(self, info: FlowInfo, verdict: Verdict, error: BaseException) -> int:
         self.errors.append(error)
@@ -262,3 +268,106 @@ def test_client_that_gives_up_ends_the_conversation() -> None:
             rig.run(0.02)
             assert proxy.recv(1) == b""
             assert (len(rig.table), rig.poller.watched) == (0, 0)
+
+
+class Swapping(Codec):
+    """Turns the case of letters; says "<" before everything, with the client's words if they come soon."""
+
+    def __init__(self, patience: int) -> None:
+        self.waits = patience
+        self.has_begun = False
+        self.is_reset_told = False
+
+    def keeps(self) -> bool:
+        return not self.has_begun
+
+    def patience(self) -> int:
+        return -1 if self.has_begun else self.waits
+
+    def encode(self, data: bytes | memoryview) -> bytes:
+        first = b"" if self.has_begun else b"<"
+        self.has_begun = True
+        return first + bytes(data).swapcase()
+
+    def flush(self) -> bytes:
+        return b"" if self.has_begun else self.encode(b"")
+
+    def end(self) -> bytes:
+        return self.flush()
+
+    def decode(self, data: bytes) -> bytes:
+        return data.swapcase()
+
+    def on_reset(self) -> None:
+        if self.is_reset_told:
+            raise CodecError("so that is it")
+
+
+class Bringing(Conversation):
+    """Has nothing to say, and brings a codec."""
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__()
+        self.codec = codec
+        self.is_over = True
+
+    def begin(self) -> bytes:
+        return b""
+
+
+@contextlib.contextmanager
+def swapped(codec: Swapping) -> Iterator[tuple[Rig, Client, socket.socket, Asker]]:
+    """Yield a rig, a client whose flow goes through a codec, the proxy's end of it, and the opener."""
+    with behind_proxy() as (rig, client, listener, opener):
+        opener.make = lambda info: Bringing(codec)
+        client.syn()
+        proxy, _ = listener.accept()
+        with proxy:
+            rig.until(lambda: client.received)
+            client.says(ACK)
+            yield rig, client, proxy, opener
+
+
+def test_codec_that_a_conversation_brings_is_on_the_flow() -> None:
+    with swapped(Swapping(-1)) as (rig, client, proxy, _):
+        client.send(b"up")
+        assert read_exactly(rig, proxy, 3) == b"<UP"
+        proxy.sendall(b"down")
+        rig.until(lambda: client.stream == b"DOWN")
+
+
+def test_codecs_first_words_wait_for_the_clients() -> None:
+    with swapped(Swapping(60_000_000)) as (rig, client, proxy, _):
+        rig.run(0.02)
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.recv(1)
+        client.send(b"up")
+        rig.run(0.02)
+        assert proxy.recv(100) == b"<UP"
+
+
+def test_codecs_first_words_go_out_alone_where_the_client_says_nothing() -> None:
+    with swapped(Swapping(3000)) as (rig, client, proxy, _):
+        assert read_exactly(rig, proxy, 1) == b"<"
+        client.send(b"up")
+        assert read_exactly(rig, proxy, 2) == b"UP"
+
+
+def test_codecs_first_words_wait_no_longer_than_for_the_clients_end() -> None:
+    with swapped(Swapping(60_000_000)) as (rig, client, proxy, _):
+        client.says(FIN | ACK)
+        assert read_exactly(rig, proxy, 1) == b"<"
+        rig.run(0.02)
+        assert proxy.recv(1) == b""
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_reset_is_told_only_where_the_codec_knows_more_of_it(is_told: bool) -> None:
+    codec = Swapping(-1)
+    codec.is_reset_told = is_told
+    with swapped(codec) as (rig, client, proxy, opener):
+        proxy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        proxy.close()
+        rig.until(lambda: client.has_rst)
+        assert opener.spoiled == (["proxy: so that is it"] if is_told else [])

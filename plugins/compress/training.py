@@ -1,0 +1,50 @@
+"""The command ``compress train``: makes a dictionary of files that are like what flows will carry."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunproxy.plugin.api import ConfigError, zstd_dictionaries
+
+app = typer.Typer(help="Dictionaries for the codec zstd.", add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def compress() -> None:
+    """Dictionaries for the codec zstd."""
+
+
+@app.command()
+def train(
+    files: Annotated[list[Path], typer.Argument(help="What flows carry: logs, requests, messages.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the dictionary.")],
+    size: Annotated[int, typer.Option(help="Its size in octets, at most.")] = zstd_dictionaries.USUAL,
+) -> None:
+    """Train a dictionary. A large file counts as many samples; some are put aside, to see how good it is."""
+    samples = zstd_dictionaries.samples_of(_read(files))
+    learnt, kept = zstd_dictionaries.parted(samples)
+    made = zstd_dictionaries.train(learnt, size)
+    try:
+        output.write_bytes(made.data)
+    except OSError as error:
+        raise ConfigError(f"cannot write {output}: {error.strerror}") from error
+    with_it, without = (zstd_dictionaries.share_left(kept, each) for each in (made, None))
+    typer.echo(
+        f"{output}: dictionary {made.number}, {len(made.data)} octets, from {len(learnt)} samples; "
+        f"{len(kept)} others shrink to {with_it:.1%}, without it to {without:.1%}"
+    )
+
+
+def _read(files: Sequence[Path]) -> Iterator[bytes]:
+    left = zstd_dictionaries.MOST_TRAINED
+    for file in files:
+        try:
+            with contextlib.closing(file.open("rb")) as opened:
+                content = opened.read(left + 1)  # what is too much is told, not held
+        except OSError as error:
+            raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+        left -= min(len(content), left)
+        yield content
