@@ -1,51 +1,78 @@
-"""HTTP upstreams: CONNECT, in the clear or inside TLS."""
+"""HTTP upstreams: CONNECT, and connect-udp for datagrams, in the clear or inside TLS."""
 
-import ssl
-from dataclasses import dataclass
+import socket
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tunproxy.plugin.api import (
     NAMES,
+    UDP,
+    CapsuleFraming,
     ConfigError,
     Conversation,
+    DatagramStream,
+    DatagramUpstream,
+    Dialer,
     FlowInfo,
+    OptionFile,
     ProxyUpstream,
     Secret,
+    TlsClient,
+    TlsOptions,
     Upstream,
     UpstreamType,
+    hold,
     hookimpl,
+    reach,
+    tls_client,
 )
 
-from .connect import ConnectConversation, authority_of, basic_login
+from .connect import ConnectConversation, Wishes, authority_of, basic_login, wishes_of
+from .connect_udp import UdpConversation
+
+PROTOCOLS: Final = ("http/1.1",)  # what we tell a proxy inside TLS that we speak (RFC 7301)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpOptions:
-    """An HTTP proxy; user and password are for Basic authentication (RFC 7617)."""
+    """An HTTP proxy; user and password are for Basic authentication (RFC 7617).
+
+    codecs are what streams may be in where the proxy knows them, as ``tunproxy relay`` does, best first.
+    udp says that it knows connect-udp (RFC 9298), as that does, too.
+    """
 
     server: str
     port: int = 8080
     user: str = ""
     password: Secret = Secret("")  # noqa: RUF009  # a Secret never changes
+    codecs: str | tuple[str, ...] = ()
+    dictionary: OptionFile | None = None
+    compress_secrets: bool = False
+    udp: bool = False
+    tls: TlsOptions | bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpsOptions:
-    """The same inside TLS. The certificate must be good for server_name, or else for server.
-
-    ca_file holds the certificates to trust instead of the system's.
-    """
+    """The same inside TLS. server_name and ca_file are those of tls, for short."""
 
     server: str
     port: int = 443
     user: str = ""
     password: Secret = Secret("")  # noqa: RUF009
     server_name: str = ""
-    ca_file: str = ""
+    ca_file: OptionFile | None = None
+    codecs: str | tuple[str, ...] = ()
+    dictionary: OptionFile | None = None
+    compress_secrets: bool = False
+    udp: bool = False
+    tls: TlsOptions | bool = True
 
 
-class HttpUpstream(ProxyUpstream):
+class HttpUpstream(ProxyUpstream, DatagramUpstream):
     """A proxy that is asked to CONNECT; login is the value of Proxy-Authorization, or ""."""
+
+    is_per_target = True
 
     def __init__(
         self,
@@ -54,15 +81,31 @@ class HttpUpstream(ProxyUpstream):
         port: int,
         login: str,
         *,
-        tls: ssl.SSLContext | None = None,
-        server_name: str = "",
+        tls: TlsClient | None = None,
+        wishes: Wishes | None = None,
+        has_udp: bool = False,
     ) -> None:
-        super().__init__(name, host, port, tls=tls, server_name=server_name)
+        super().__init__(name, host, port, tls=tls)
         self._login: Final = login
+        self._wishes: Final = wishes
         self.knowledge.declare(NAMES, True)
+        self.knowledge.declare(UDP, has_udp)
 
     def converse(self, info: FlowInfo) -> Conversation:
-        return ConnectConversation(authority_of(info), self._login)
+        return ConnectConversation(authority_of(info), self._login, self._wishes)
+
+    async def open_datagrams(self, info: FlowInfo, dialer: Dialer) -> DatagramStream:
+        sock = await reach(self, dialer)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            codec = await self.secure(sock)
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            talk = UdpConversation(f"{host}:{self.port}", info, self._login)
+            rest = await hold(talk, sock, codec)
+        except BaseException:
+            sock.close()
+            raise
+        return DatagramStream(sock, CapsuleFraming(), rest, codec)
 
 
 @hookimpl
@@ -73,16 +116,34 @@ def contribute_upstream_types() -> list[UpstreamType]:
 
 def _http(name: str, options: HttpOptions) -> Upstream:
     login = basic_login(name, options.user, options.password)
-    return HttpUpstream(name, options.server, options.port, login)
+    tls = tls_client(options.tls, PROTOCOLS)
+    return HttpUpstream(
+        name, options.server, options.port, login, tls=tls, wishes=_wishes(name, options), has_udp=options.udp
+    )
 
 
 def _https(name: str, options: HttpsOptions) -> Upstream:
-    try:
-        context = ssl.create_default_context(cafile=options.ca_file or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"upstream {name!r}: cannot read ca_file {options.ca_file!r}: {error}") from error
-    context.set_alpn_protocols(["http/1.1"])
+    if options.tls is False:
+        raise ConfigError(f"upstream {name!r}: https without TLS (type http has none)")
+    tls = TlsOptions() if options.tls is True else options.tls
+    for short in ("server_name", "ca_file"):
+        value = getattr(options, short)
+        if value and getattr(tls, short):
+            raise ConfigError(f"upstream {name!r}: {short} is given twice, once in tls")
+        if value:
+            tls = replace(tls, **{short: value})
     login = basic_login(name, options.user, options.password)
+    client = tls_client(tls, PROTOCOLS)
     return HttpUpstream(
-        name, options.server, options.port, login, tls=context, server_name=options.server_name
+        name,
+        options.server,
+        options.port,
+        login,
+        tls=client,
+        wishes=_wishes(name, options),
+        has_udp=options.udp,
     )
+
+
+def _wishes(name: str, options: HttpOptions | HttpsOptions) -> Wishes | None:
+    return wishes_of(name, options.codecs, options.dictionary, compress_secrets=options.compress_secrets)

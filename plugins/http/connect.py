@@ -4,26 +4,45 @@ import base64
 import errno
 import re
 import socket
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Final
 
-from tunproxy.plugin.api import ConfigError, Conversation, FlowInfo, OpenError, Secret
+from tunproxy.plugin.api import (
+    Codec,
+    CodecError,
+    ConfigError,
+    Conversation,
+    FlowInfo,
+    OpenError,
+    OptionFile,
+    Secret,
+    named_codecs,
+    zstd_dictionaries,
+)
 
 # our choice
 MAX_HEAD: Final = 16_384
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] ([0-9]{3})(?: ([^\r\n]*))?\r?\n")
 _END: Final = re.compile(rb"\r?\n\r?\n")
+_CHOICE: Final = re.compile(
+    rb"(?im)^" + named_codecs.CHOICE_FIELD.encode() + rb":[ \t]*([^\r\n]*?)[ \t]*\r?$"
+)
 
 
-class ConnectConversation(Conversation):
-    """Asks for one authority, "host:port"; login is the value of Proxy-Authorization, or ""."""
+class HttpConversation(Conversation):
+    """A request whose head has these lines, and the head of its answer; login is as a field has it, or "".
 
-    def __init__(self, authority: str, login: str = "") -> None:
+    final is the interim status that is no interim answer to this request (RFC 9110 §15.2.2).
+    """
+
+    def __init__(self, lines: list[str], login: str = "", final: int = 200) -> None:
         super().__init__()
-        lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
         if login:
-            lines.append(f"Proxy-Authorization: {login}")
+            lines = [*lines, f"Proxy-Authorization: {login}"]
         self._request: Final = "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+        self._final: Final = final
         self._heard = b""
 
     def begin(self) -> bytes:
@@ -43,17 +62,88 @@ class ConnectConversation(Conversation):
             if status is None:
                 raise OpenError(f"the proxy answers with a broken status line: {_first_line(self._heard)!r}")
             code = int(status[1])
+            head = self._heard[: end.end()]
             self._heard = self._heard[end.end() :]
-            if code >= 200:
+            if code >= 200 or code == self._final:
                 break  # what is below is an interim answer: the real one follows (RFC 9110 §15.2)
             if not self._heard:
                 return b""
-        if not 200 <= code < 300:
-            raise _failure(code, (status[2] or b"").decode("latin-1"))
-        # Whatever length the head claims, there is no body: the tunnel begins here (RFC 9110 §9.3.6).
-        self.rest = self._heard
+        self.on_answer(code, (status[2] or b"").decode("latin-1"), head)
         self.is_over = True
         return b""
+
+    @abstractmethod
+    def on_answer(self, code: int, reason: str, head: bytes) -> None:
+        """Take the answer's head, and set rest; raises what says that there is no tunnel."""
+
+
+class ConnectConversation(HttpConversation):
+    """Asks for one authority, "host:port"; login is the value of Proxy-Authorization, or "".
+
+    Where there are codecs that we would like, and the proxy chooses one, the stream is in that from then on.
+    """
+
+    def __init__(self, authority: str, login: str = "", wishes: "Wishes | None" = None) -> None:
+        lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
+        if wishes is not None:
+            lines.append(f"{named_codecs.OFFER_FIELD}: {wishes.offer}")
+        super().__init__(lines, login)
+        self._wishes: Final = wishes
+
+    def on_answer(self, code: int, reason: str, head: bytes) -> None:
+        if not 200 <= code < 300:
+            raise failure_of(code, reason)
+        # Whatever length the head claims, there is no body: the tunnel begins here (RFC 9110 §9.3.6).
+        self.rest = self._heard
+        choice = _CHOICE.search(head)
+        if choice is not None and choice[1]:
+            self._begin_codec(choice[1].decode("latin-1"))
+
+    def _begin_codec(self, choice: str) -> None:
+        """Go on in the codec that the proxy has chosen; what it has said in it already is decoded."""
+        try:
+            if self._wishes is None:
+                raise CodecError(f"the answer chose the codec {choice[:60]!r}, and none was offered")
+            self.codec = self._wishes.make(choice)
+            if self.codec is not None and self.rest:
+                self.rest = self.codec.decode(self.rest)
+        except CodecError as error:
+            raise OpenError(f"the proxy's codec cannot be used: {error}") from error
+
+
+class Wishes:
+    """The codecs that an upstream would like its streams to be in, best first."""
+
+    def __init__(self, wishes: Sequence[named_codecs.Named], settings: named_codecs.CodecSettings) -> None:
+        self._wishes: Final = tuple(wishes)
+        self._settings: Final = settings
+        self.offer: Final = named_codecs.offer(wishes)
+
+    def make(self, choice: str) -> Codec | None:
+        """Return a codec for one flow, as the proxy has chosen; raises CodecError."""
+        chosen = named_codecs.confirm(self._wishes, choice)
+        return None if chosen is None else named_codecs.make(chosen.name, chosen.parameters, self._settings)
+
+
+def wishes_of(
+    name: str, codecs: str | Sequence[str], dictionary: OptionFile | None, *, compress_secrets: bool
+) -> Wishes | None:
+    """Return what an upstream's options wish for, None where they wish for nothing; raises ConfigError."""
+    names = [each.strip() for each in codecs.split(",")] if isinstance(codecs, str) else list(codecs)
+    names = [each for each in names if each]
+    for each in names:
+        if each not in named_codecs.NAMES:
+            known = ", ".join(named_codecs.NAMES)
+            raise ConfigError(f"upstream {name!r}: there is no codec {each!r} (there are: {known})")
+    if not names:
+        if dictionary:
+            raise ConfigError(f"upstream {name!r}: a dictionary without codecs")
+        return None
+    settings = named_codecs.CodecSettings(
+        dictionary=zstd_dictionaries.Dictionary(dictionary.data, dictionary.path) if dictionary else None,
+        compress_secrets=compress_secrets,
+    )
+    return Wishes(named_codecs.offered_by(settings, names), settings)
 
 
 def authority_of(info: FlowInfo) -> str:
@@ -79,7 +169,8 @@ def basic_login(name: str, user: str, password: Secret) -> str:
     return f"Basic {token}"
 
 
-def _failure(code: int, reason: str) -> OSError | OpenError:
+def failure_of(code: int, reason: str) -> OSError | OpenError:
+    """Return what an answer that grants no tunnel means."""
     said = f"the proxy says: {code} {reason}".rstrip()
     if code == 504:
         return OSError(errno.ETIMEDOUT, said)

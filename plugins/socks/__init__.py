@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass
 
-from tunproxy.plugin.api import ConfigError, Secret, Upstream, UpstreamType, hookimpl
+from tunproxy.plugin.api import (
+    ConfigError,
+    Secret,
+    TlsOptions,
+    Upstream,
+    UpstreamType,
+    hookimpl,
+    tls_client,
+)
 
 from .upstream import Socks4Upstream, Socks5Upstream
 
@@ -14,11 +22,15 @@ class Socks4Options:
     server: str
     port: int = 1080
     user: str = ""
+    tls: TlsOptions | bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Socks5Options:
-    """A SOCKS 5 proxy (RFC 1928). pipeline saves a round trip with proxies that allow for it."""
+    """A SOCKS 5 proxy (RFC 1928). pipeline saves a round trip with proxies that allow for it.
+
+    Inside TLS it carries no UDP: the datagrams themselves would go in the clear.
+    """
 
     server: str
     port: int = 1080
@@ -26,6 +38,7 @@ class Socks5Options:
     password: Secret = Secret("")  # noqa: RUF009  # a Secret never changes
     pipeline: bool = False
     udp: bool = True
+    tls: TlsOptions | bool = False
 
 
 @hookimpl
@@ -46,11 +59,16 @@ def _user4(name: str, options: Socks4Options) -> str:
 
 
 def _socks4(name: str, options: Socks4Options) -> Upstream:
-    return Socks4Upstream(name, options.server, options.port, _user4(name, options), has_names=False)
+    return _version4(name, options, has_names=False)
 
 
 def _socks4a(name: str, options: Socks4Options) -> Upstream:
-    return Socks4Upstream(name, options.server, options.port, _user4(name, options), has_names=True)
+    return _version4(name, options, has_names=True)
+
+
+def _version4(name: str, options: Socks4Options, *, has_names: bool) -> Upstream:
+    user, tls = _user4(name, options), tls_client(options.tls)
+    return Socks4Upstream(name, options.server, options.port, user, has_names=has_names, tls=tls)
 
 
 def _socks5(name: str, options: Socks5Options) -> Upstream:
@@ -66,5 +84,6 @@ def _socks5(name: str, options: Socks5Options) -> Upstream:
         options.port,
         (options.user, password),
         does_pipeline=options.pipeline,
-        has_udp=options.udp,
+        has_udp=options.udp and options.tls is False,
+        tls=tls_client(options.tls),
     )

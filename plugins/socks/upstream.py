@@ -14,6 +14,7 @@ from tunproxy.plugin.api import (
     OpenError,
     ProxyUpstream,
     SocksFraming,
+    TlsClient,
     hold,
     reach,
 )
@@ -26,8 +27,10 @@ from .version5 import CONNECT, UDP_ASSOCIATE, Socks5Conversation
 class Socks4Upstream(ProxyUpstream):
     """A SOCKS 4 proxy; has_names says that it speaks 4a and resolves names."""
 
-    def __init__(self, name: str, host: str, port: int, user: str, *, has_names: bool) -> None:
-        super().__init__(name, host, port)
+    def __init__(
+        self, name: str, host: str, port: int, user: str, *, has_names: bool, tls: TlsClient | None = None
+    ) -> None:
+        super().__init__(name, host, port, tls=tls)
         self._user: Final = user
         self._has_names: Final = has_names
         self.knowledge.declare(NAMES, has_names)
@@ -53,8 +56,9 @@ class Socks5Upstream(ProxyUpstream, DatagramUpstream):
         *,
         does_pipeline: bool = False,
         has_udp: bool = True,
+        tls: TlsClient | None = None,
     ) -> None:
-        super().__init__(name, host, port)
+        super().__init__(name, host, port, tls=tls)
         self._login: Final = login
         self._does_pipeline: Final = does_pipeline
         self.knowledge.declare(NAMES, True)

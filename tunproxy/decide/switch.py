@@ -1,9 +1,15 @@
 """A decider that can be exchanged: new flows get the new one, open ones keep what they have."""
 
+from typing import final
+
+from mypy_extensions import mypyc_attr
+
 from tunproxy.flow.ports import Decider
 from tunproxy.flow.verdict import FlowInfo, Verdict
 
 
+@final
+@mypyc_attr(native_class=True)
 class SwitchableDecider(Decider):
     """Asks whoever is current; whoever has asked for what is ``constant`` has to be told of a switch."""
 

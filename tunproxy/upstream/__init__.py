@@ -22,6 +22,8 @@ Theory of operation
     failed; a ``Group`` asks it who is well, and never waits.
 
 Reading order
-    ``base``, ``sockets``, ``opening``; ``knowledge``, ``failures``, ``complaints``, ``proxy``, ``tls``,
-    ``coded``, ``types``, ``datagrams``; ``probe``, ``history``, ``watch``, ``health``, ``group``, ``relayed``
+    ``base``, ``sockets``, ``dialer``, ``opening``, ``answers``; ``knowledge``, ``failures``,
+    ``complaints``, ``tls``, ``tls_client``, ``tls_faults``, ``proxy``, ``coded``, ``coded_proxy``;
+    ``option_file``, ``certificates``, ``tls_options``, ``types``; ``datagrams``, ``datagram_opening``;
+    ``probe``, ``history``, ``watch``, ``health``, ``group``, ``relayed``
 """

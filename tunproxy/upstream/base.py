@@ -13,6 +13,7 @@ import errno as errors
 import ipaddress
 import socket
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,7 +81,12 @@ class Dialer(ABC):
 
 
 class Upstream(ABC):
-    """A way out, under the name that rules, plugins and logs know it by."""
+    """A way out, under the name that rules, plugins and logs know it by.
+
+    cautions are what people are told of its configuration that is allowed and may not be what they want.
+    """
+
+    cautions: Sequence[str] = ()
 
     def __init__(self, name: str) -> None:
         self.name: Final = name
@@ -96,7 +102,8 @@ class Upstream(ABC):
 
     def carries(self, info: FlowInfo) -> bool:
         """Tell whether such a flow can go this way, as far as is known; what is not known is tried."""
-        return self.knowledge.carries(info)
+        knowledge = self.knowledge
+        return knowledge.is_blank or knowledge.carries(info)
 
 
 class DialUpstream(Upstream):

@@ -1,9 +1,8 @@
 """An upstream whose connections go through a codec: what is on the wire is no longer what the stream says.
 
-    client ─▶ us ─▶ [the proxy's TLS] ─▶ codec ─▶ socket ─▶ proxy, or target
+    client ─▶ us ─▶ codec ─▶ socket ─▶ target
 
-With a proxy, the codec lies around everything, the conversation with it included: whoever is at the other end
-of the socket has the same. With any other upstream it lies around the target's stream.
+With a proxy it is a ``CodedProxy``; with any other upstream the codec lies around the target's stream.
 """
 
 import asyncio
@@ -13,11 +12,12 @@ from collections.abc import Callable
 from typing import Final
 
 from tunproxy.flow.codec import Codec
+from tunproxy.flow.layered import Layered
 from tunproxy.flow.targets import Targets
 from tunproxy.flow.verdict import DIAL, DROP, OPEN, REJECT, FlowInfo, Verdict
 from tunproxy.upstream.base import Dialer, Opened, OpenError, OpenUpstream, Upstream
-from tunproxy.upstream.proxy import ProxyUpstream, hold, reach
-from tunproxy.upstream.tls import Layered, start_tls
+from tunproxy.upstream.coded_proxy import CodedProxy
+from tunproxy.upstream.proxy import ProxyUpstream
 
 
 class CodedUpstream(OpenUpstream):
@@ -42,7 +42,7 @@ class CodedUpstream(OpenUpstream):
     async def open(self, info: FlowInfo, dialer: Dialer) -> Opened:
         inner = self._inner
         if isinstance(inner, ProxyUpstream):
-            return await self._through(inner, info, dialer)
+            return await CodedProxy(inner, self._make).open(info, dialer)
         found = await self._open(inner.verdict_for(info), info, dialer)
         opened = found if isinstance(found, Opened) else Opened(found)
         try:
@@ -52,18 +52,6 @@ class CodedUpstream(OpenUpstream):
             opened.sock.close()
             raise
         return Opened(opened.sock, rest, codec if opened.codec is None else Layered(codec, opened.codec))
-
-    async def _through(self, proxy: ProxyUpstream, info: FlowInfo, dialer: Dialer) -> Opened:
-        sock = await reach(proxy, dialer)
-        try:
-            codec = self._make()
-            if proxy.tls is not None:
-                codec = await start_tls(sock, proxy.tls, proxy.server_name, under=codec)
-            rest = await hold(proxy.converse(info), sock, codec)
-        except BaseException:
-            sock.close()
-            raise
-        return Opened(sock, rest, codec)
 
     async def _open(self, verdict: Verdict, info: FlowInfo, dialer: Dialer) -> socket.socket | Opened:
         if verdict.kind == DIAL:

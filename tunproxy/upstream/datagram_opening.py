@@ -8,16 +8,14 @@ Whatever an upstream does wrong stays here, as with streams (``opening``).
 
 import asyncio
 import logging
-import socket
-from _socket import socket as raw_socket
 from collections.abc import Callable
 from typing import Final
 
-from tunproxy.flow.framing import Framing
 from tunproxy.flow.ports import DatagramRequest
 from tunproxy.flow.verdict import FlowInfo, Verdict
+from tunproxy.upstream.answers import check_way, discard_way
 from tunproxy.upstream.base import REFUSED, Dialer, OpenError, Upstream
-from tunproxy.upstream.datagrams import DatagramUpstream, DatagramWay
+from tunproxy.upstream.datagrams import DatagramStream, DatagramUpstream, DatagramWay
 from tunproxy.upstream.deferred import DeferredUpstream
 from tunproxy.upstream.knowledge import UDP
 
@@ -83,9 +81,9 @@ class DatagramOpenings:
         try:
             answer = await self._answer(way)
             if not isinstance(answer, Verdict):
-                _check(answer)
+                check_way(answer, is_per_target(way.verdict))
         except BaseException as error:  # a plugin's sys.exit() must not end the process either
-            _discard(answer)
+            discard_way(answer)
             if way.request in self._live:
                 number = self._explain(way.info, way.verdict, error)
                 self._take(way)
@@ -97,7 +95,7 @@ class DatagramOpenings:
             if self._take(way):
                 way.request.decided(answer)
             return
-        assert isinstance(answer, DatagramWay)
+        assert isinstance(answer, (DatagramWay, DatagramStream))
         try:
             await self._hold(way, answer)
         finally:
@@ -111,7 +109,7 @@ class DatagramOpenings:
             return await upstream.open_datagrams(way.info, self._dialer)
         raise OpenError("it carries no datagrams", lacks=UDP)
 
-    async def _hold(self, way: "_Way", opened: DatagramWay) -> None:
+    async def _hold(self, way: "_Way", opened: DatagramWay | DatagramStream) -> None:
         """Hand the way over, and wait until it ends or nobody wants it any more."""
         if way.request not in self._live:
             return  # too late
@@ -122,7 +120,10 @@ class DatagramOpenings:
         upstream = way.verdict.opener
         if isinstance(upstream, Upstream):
             upstream.knowledge.learn(UDP, True)
-        way.request.opened(opened.sock, opened.framing)
+        if isinstance(opened, DatagramStream):
+            way.request.opened_stream(opened.sock, opened.framing, opened.rest, opened.codec)
+        else:
+            way.request.opened(opened.sock, opened.framing, opened.seal)
         try:
             await opened.ended()
         except Exception:
@@ -146,6 +147,12 @@ class DatagramOpenings:
         return self._live.pop(way.request, None) is not None
 
 
+def is_per_target(verdict: Verdict) -> bool:
+    """Tell whether ways through a verdict's upstream each lead to one target."""
+    upstream = verdict.opener
+    return isinstance(upstream, DatagramUpstream) and upstream.is_per_target
+
+
 class _Way:
     """One way, being opened or open."""
 
@@ -161,30 +168,3 @@ class _Way:
         """Cancel the coroutine, which closes the way."""
         if self.task is not None:
             self.task.cancel()
-
-
-def _check(answer: object) -> None:
-    """Raise TypeError or ValueError, saying why, if the packet path cannot use what was opened."""
-    if not isinstance(answer, DatagramWay):
-        raise TypeError(f"open_datagrams() returned {answer!r}, not a DatagramWay")
-    sock = answer.sock
-    if not isinstance(sock, raw_socket) or sock.type != socket.SOCK_DGRAM:
-        raise ValueError(f"open_datagrams() returned {sock!r}, not a UDP socket")
-    if sock.gettimeout() != 0:
-        raise ValueError("open_datagrams() returned a blocking socket (setblocking(False))")
-    if not isinstance(answer.framing, Framing):
-        raise TypeError(f"open_datagrams() returned {answer.framing!r} as framing")
-    if answer.control is not None and answer.control.gettimeout() != 0:
-        raise ValueError("open_datagrams() returned a blocking stream (setblocking(False))")
-    try:
-        sock.getpeername()
-    except OSError as error:
-        raise ValueError(f"open_datagrams() returned a socket that is not connected: {error}") from error
-
-
-def _discard(answer: object) -> None:
-    """Close what was returned in vain."""
-    if isinstance(answer, DatagramWay):
-        for sock in (answer.sock, answer.control):
-            if isinstance(sock, raw_socket):
-                sock.close()

@@ -14,7 +14,7 @@ from tunproxy.flow.framing import Framing
 from tunproxy.flow.targets import Targets
 from tunproxy.flow.verdict import DIAL, DROP, REJECT, FlowInfo, Verdict
 from tunproxy.upstream.base import Dialer, Opened, OpenError, OpenUpstream
-from tunproxy.upstream.datagrams import DatagramUpstream, DatagramWay
+from tunproxy.upstream.datagrams import DatagramStream, DatagramUpstream, DatagramWay
 from tunproxy.upstream.knowledge import UDP
 
 NAME: Final = "undecided"
@@ -59,7 +59,7 @@ class DeferredUpstream(OpenUpstream, DatagramUpstream):
             return await verdict.opener.open(info, dialer)
         raise OpenError(f"nobody can open {verdict}")
 
-    async def open_datagrams(self, info: FlowInfo, dialer: Dialer) -> DatagramWay:
+    async def open_datagrams(self, info: FlowInfo, dialer: Dialer) -> DatagramWay | DatagramStream:
         verdict = await self._verdict(info)
         if verdict.kind == DIAL:
             address, port = self._ends(info, verdict)[0]

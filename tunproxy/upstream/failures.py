@@ -9,6 +9,7 @@ from tunproxy.errors import UpstreamError
 from tunproxy.flow.verdict import FlowInfo
 from tunproxy.upstream.base import REFUSED, SILENT, UNREACHABLE, OpenError, Upstream
 from tunproxy.upstream.knowledge import IPV6
+from tunproxy.upstream.tls_faults import tls_words
 
 # what connect() reports of the other side, or of ourselves running short, which passes
 _TOLD: Final = frozenset(
@@ -52,12 +53,8 @@ def is_the_upstreams(error: BaseException) -> bool:
 
 def words_of(error: BaseException) -> str:
     """Return what a failure is, for people."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        why = error.verify_message.rstrip(".")
-        return f"its certificate cannot be trusted: {why} (ca_file and server_name say what is trusted)"
     if isinstance(error, ssl.SSLError):
-        why = getattr(error, "reason", "") or str(error)
-        return f"no TLS with it: {why.replace('_', ' ').lower()}"
+        return tls_words(error)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

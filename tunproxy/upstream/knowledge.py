@@ -46,9 +46,11 @@ class Knowledge:
         self._clock: Final = clock
         self._declared: Final[dict[str, Fact]] = {}
         self._learned: Final[dict[str, Fact]] = {}
+        self.is_blank = True  # nothing was ever said or learned: so it is with most, and asked for every flow
 
     def declare(self, ability: str, has: bool) -> None:
         """Note what does not change, in place of all that was known."""
+        self.is_blank = False
         self._declared[ability] = Fact(has, "declared", self._clock(), float("inf"))
         self._learned.pop(ability, None)
 
@@ -65,6 +67,7 @@ class Knowledge:
             self._learned.pop(ability, None)
             return
         now = self._clock()
+        self.is_blank = False
         self._learned[ability] = Fact(has, how, now, now + lasts)
 
     def fact(self, ability: str) -> Fact | None:

@@ -6,26 +6,23 @@ and nothing that a coroutine raises reaches the loop.
 """
 
 import asyncio
-import errno
 import logging
 import os
-import socket
-import ssl
-from _socket import socket as raw_socket  # what socket.socket extends, and all that a flow needs
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tunproxy import clock
-from tunproxy.flow.codec import Codec
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.ports import DatagramRequest, Opener, OpenRequest, SocketMaker
 from tunproxy.flow.verdict import FlowInfo, Verdict
-from tunproxy.upstream.base import REFUSED, SILENT, Dialer, Opened, OpenUpstream, Unreached, Upstream
+from tunproxy.upstream.answers import check_stream, discard_stream, socket_in
+from tunproxy.upstream.base import REFUSED, SILENT, Opened, OpenUpstream, Unreached, Upstream
 from tunproxy.upstream.complaints import Complaints
-from tunproxy.upstream.datagram_opening import DatagramOpenings
+from tunproxy.upstream.datagram_opening import DatagramOpenings, is_per_target
 from tunproxy.upstream.deferred import DeferredUpstream
+from tunproxy.upstream.dialer import AsyncDialer, NotingDialer
 from tunproxy.upstream.failures import (
     errno_of,
     is_the_upstreams,
@@ -132,6 +129,9 @@ class AsyncOpener(Opener):
     def is_undecided(self, verdict: Verdict) -> bool:
         return isinstance(verdict.opener, DeferredUpstream)
 
+    def is_per_target(self, verdict: Verdict) -> bool:
+        return is_per_target(verdict)
+
     def open_datagrams(self, info: FlowInfo, verdict: Verdict, request: DatagramRequest) -> None:
         self._datagrams.open(info, verdict, request)
         self._dataplane.yield_loop()
@@ -147,16 +147,16 @@ class AsyncOpener(Opener):
         try:
             if not isinstance(upstream, OpenUpstream):
                 raise TypeError(f"{upstream!r} is no OpenUpstream")
-            answer = await upstream.open(opening.info, _Noting(self._dialer, opening.request.tried))
-            opened = answer if isinstance(answer, Opened) else Opened(_socket_in(answer))
-            _check(opened, self._loop)
+            answer = await upstream.open(opening.info, NotingDialer(self._dialer, opening.request.tried))
+            opened = answer if isinstance(answer, Opened) else Opened(socket_in(answer))
+            check_stream(opened, self._loop)
         except BaseException as error:  # a plugin's sys.exit() must not end the process either
-            _discard(answer)
+            discard_stream(answer)
             if opening.request in self._pending:
                 number = self.explain(opening.info, opening.verdict, error)
                 self._settle(opening)
                 name, took = opening.verdict.upstream, clock.now() - opening.began_at
-                opening.request.tried(name, took, str(error) or type(error).__name__)
+                opening.request.tried(name, took, words_of(error))
                 opening.request.failed(number)
             elif isinstance(error, asyncio.CancelledError):
                 raise
@@ -204,6 +204,9 @@ class AsyncOpener(Opener):
         why = f"cannot reach the proxy: {os.strerror(error).lower()}"
         return self.explain(info, verdict, Unreached(why, error, who=who))
 
+    def on_trouble(self, info: FlowInfo, verdict: Verdict, why: str) -> None:
+        self._complain(str(info), verdict.upstream, why)
+
     def on_spoiled(self, upstream: str, error: BaseException) -> None:
         self._complain("a flow was cut", upstream, f"its stream was spoiled: {words_of(error)}")
 
@@ -231,88 +234,6 @@ class AsyncOpener(Opener):
         return True
 
 
-class _Noting(Dialer):
-    """Does what dialer does, and tells of each attempt: where, microseconds, what went wrong or ""."""
-
-    def __init__(self, dialer: Dialer, tell: Callable[[str, int, str], None]) -> None:
-        self._dialer: Final = dialer
-        self._tell: Final = tell
-
-    async def connect(self, host: str, port: int) -> socket.socket:
-        return await self._noted(host, port, self._dialer.connect(host, port))
-
-    async def connect_datagrams(self, host: str, port: int) -> socket.socket:
-        return await self._noted(host, port, self._dialer.connect_datagrams(host, port))
-
-    async def _noted(self, host: str, port: int, trying: Awaitable[socket.socket]) -> socket.socket:
-        began_at = clock.now()
-        failure = "given up"
-        try:
-            sock = await trying
-            failure = ""
-            return sock
-        except OSError as error:
-            failure = os.strerror(error.errno).lower() if error.errno else str(error)
-            raise
-        finally:
-            place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            self._tell(place, int(clock.now() - began_at), failure)
-
-
-class AsyncDialer(Dialer):
-    """Connects the sockets of a SocketMaker on an asyncio loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, sockets: SocketMaker) -> None:
-        self._loop: Final = loop
-        self._sockets: Final = sockets
-
-    async def connect(self, host: str, port: int) -> socket.socket:
-        error = OSError(errno.EHOSTUNREACH, f"no address for {host!r}")
-        for family, address in await self._addresses(host, port):
-            sock = self._socket(family)
-            try:
-                await self._loop.sock_connect(sock, address)
-                return sock
-            except OSError as failure:
-                sock.close()
-                error = failure
-            except BaseException:
-                sock.close()
-                raise
-        raise error
-
-    async def connect_datagrams(self, host: str, port: int) -> socket.socket:
-        error = OSError(errno.EHOSTUNREACH, f"no address for {host!r}")
-        for family, address in await self._addresses(host, port):
-            bare = self._sockets.udp(family)
-            sock = socket.socket(family, socket.SOCK_DGRAM, fileno=bare.detach())
-            sock.setblocking(False)
-            try:
-                sock.connect(address)
-                return sock
-            except OSError as failure:
-                sock.close()
-                error = failure
-        raise error
-
-    async def _addresses(self, host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            try:
-                socket.inet_pton(family, host)
-            except OSError:
-                continue
-            return [(family, (host, port))]
-        found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [(family, (str(address[0]), port)) for family, _, _, _, address in found]
-
-    def _socket(self, family: int) -> socket.socket:
-        """Return a socket with all that Python's own have, which a SocketMaker's lack."""
-        bare = self._sockets.tcp(family)
-        sock = socket.socket(family, socket.SOCK_STREAM, fileno=bare.detach())
-        sock.setblocking(False)
-        return sock
-
-
 class _Opening:
     """One request under way."""
 
@@ -328,42 +249,3 @@ class _Opening:
         """Cancel the coroutine."""
         if self.task is not None:
             self.task.cancel()
-
-
-def _socket_in(answer: object) -> socket.socket:
-    """Return answer if it is a socket; raises TypeError."""
-    if not isinstance(answer, raw_socket):
-        raise TypeError(f"open() returned {answer!r}, not a socket")
-    return answer  # type: ignore[return-value]  # a raw socket does for a flow
-
-
-def _check(opened: Opened, loop: asyncio.AbstractEventLoop) -> None:
-    """Raise TypeError or ValueError, saying why, if a flow cannot use what was opened."""
-    sock = _socket_in(opened.sock)
-    if sock.type != socket.SOCK_STREAM or isinstance(sock, ssl.SSLSocket):
-        raise ValueError(f"open() returned {sock!r}, not a plain stream")
-    if sock.gettimeout() != 0:
-        raise ValueError("open() returned a blocking socket (setblocking(False))")
-    if not isinstance(opened.rest, bytes):
-        raise TypeError(f"open() returned {opened.rest!r} as octets of the target")
-    if opened.codec is not None and not isinstance(opened.codec, Codec):
-        raise TypeError(f"open() returned {opened.codec!r} as codec")
-    try:
-        sock.getpeername()
-    except OSError as error:
-        own = sock.getsockname()
-        if isinstance(own, tuple) and own[1]:  # it was: some proxies say yes before they know, and reset then
-            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)) from error
-        raise ValueError(f"open() returned a socket that is not connected: {error}") from error
-    try:
-        loop.remove_reader(sock.fileno())
-        loop.remove_writer(sock.fileno())
-    except RuntimeError as error:
-        raise ValueError("open() returned a socket that an asyncio transport uses") from error
-
-
-def _discard(answer: object) -> None:
-    """Close what was returned in vain, where it is, or holds, a socket."""
-    sock = answer.sock if isinstance(answer, Opened) else answer
-    if isinstance(sock, raw_socket):
-        sock.close()

@@ -139,7 +139,8 @@ async def explore(
     What remains unclear stays unknown. time_limit is in seconds, for each question.
     """
     if isinstance(upstream, DatagramUpstream) and not _is_declared(upstream, UDP):
-        await _try_udp(upstream, dialer, time_limit)
+        if not upstream.is_per_target:  # else it would have to lead to somebody
+            await _try_udp(upstream, dialer, time_limit)
     if not _is_declared(upstream, IPV6):
         await _try_ipv6(upstream, dialer, ipv6_target, time_limit)
 

@@ -7,6 +7,7 @@ same for both.
 
 import asyncio
 import ipaddress
+import logging
 import os
 import socket
 import ssl
@@ -17,10 +18,14 @@ from typing import Final
 from tunproxy.errors import ConfigError
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.conversation import Conversation
+from tunproxy.flow.layered import Layered, decode_all
 from tunproxy.flow.verdict import CONVERSE, FlowInfo, Verdict
 from tunproxy.upstream.base import Dialer, Opened, OpenError, OpenUpstream, Unreached
 from tunproxy.upstream.failures import errno_of
-from tunproxy.upstream.tls import start_tls
+from tunproxy.upstream.tls import NoTlsError, start_tls
+from tunproxy.upstream.tls_client import TlsClient, client_of
+
+_log: Final = logging.getLogger(__name__)
 
 # our choices
 READ_SIZE: Final = 4096
@@ -28,11 +33,14 @@ MAX_WORDS: Final = 65_536  # octets that a proxy may say before it comes to the 
 
 
 class ProxyUpstream(OpenUpstream):
-    """A proxy at host (an address or a name) and port, inside TLS where a context is given.
+    """A proxy at host (an address or a name) and port, inside TLS where a client or a context is given.
 
     server_name is whom the certificate must be good for, host unless given. Raises ConfigError where these
     make no sense.
     """
+
+    encryption: str = ""  # the name, for people, of what its conversations encrypt streams with
+    is_bare: bool  # nothing but the conversation is on the socket: the packet path can hold it by itself
 
     def __init__(
         self,
@@ -40,7 +48,7 @@ class ProxyUpstream(OpenUpstream):
         host: str,
         port: int,
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | TlsClient | None = None,
         server_name: str = "",
     ) -> None:
         super().__init__(name)
@@ -52,9 +60,12 @@ class ProxyUpstream(OpenUpstream):
             raise ConfigError(f"upstream {name!r}: {port} is not a port (1 to 65535)")
         self.host: Final = host.strip("[]")
         self.port: Final = port
-        self.tls: Final = tls
-        self.server_name: Final = server_name or self.host
+        self.tls: Final = None if tls is None else client_of(tls)
+        self.server_name: Final = server_name or (self.tls.server_name if self.tls else "") or self.host
+        self.cautions = self.tls.warnings if self.tls else ()
         self.is_address: Final = _is_address(self.host)
+        self.is_bare = tls is None
+        self._is_plain_told = False
 
     @property
     def dialled(self) -> str:
@@ -66,19 +77,59 @@ class ProxyUpstream(OpenUpstream):
         """Return the conversation that asks the proxy for info's target. Raises as conversations do."""
 
     def constant(self, why: str = "") -> Verdict:
-        if self.is_address and self.tls is None:
+        if self.is_address and self.is_bare:
             return Verdict(CONVERSE, self.name, self.host, self.port, opener=self, why=why)
         return super().constant(why)
 
     async def open(self, info: FlowInfo, dialer: Dialer) -> Opened:
         sock = await reach(self, dialer)
         try:
-            codec = None if self.tls is None else await start_tls(sock, self.tls, self.server_name)
-            rest = await hold(self.converse(info), sock, codec)
+            codec = await self.secure(sock)
+            conversation = self.converse(info)
+            try:
+                rest = await hold(conversation, sock, codec)
+            except ConnectionResetError:
+                if codec is not None:
+                    codec.on_reset()
+                raise
+        except NoTlsError:
+            sock.close()
+            if self.tls is None or not self.tls.allows_plain:
+                raise
+            return await self._open_plainly(info, dialer)
         except BaseException:
             sock.close()
             raise
-        return Opened(sock, rest, codec)
+        return Opened(sock, rest, around(codec, conversation))
+
+    async def secure(
+        self, sock: socket.socket, under: Codec | None = None, early: bytes = b"", *, with_tls: bool = True
+    ) -> Codec | None:
+        """Put onto sock, which leads to the proxy, what stands between it and us; return it all.
+
+        under is a codec that is there already, and early what has been read through it and is not for us.
+        Raises what start_tls raises, OpenError where somebody spoke too early.
+        """
+        if self.tls is not None and with_tls:
+            return await start_tls(sock, self.tls, self.server_name, under=under, early=early)
+        if early:
+            raise OpenError("it spoke before it was asked")
+        return under
+
+    async def _open_plainly(self, info: FlowInfo, dialer: Dialer) -> Opened:
+        """Do without TLS, as the user allows, and tell so once."""
+        if not self._is_plain_told:
+            self._is_plain_told = True
+            _log.warning("upstream %s: speaks no TLS, so its flows go in the clear (allow-plain)", self.name)
+        sock = await reach(self, dialer)
+        try:
+            codec = await self.secure(sock, with_tls=False)
+            conversation = self.converse(info)
+            rest = await hold(conversation, sock, codec)
+        except BaseException:
+            sock.close()
+            raise
+        return Opened(sock, rest, around(codec, conversation))
 
 
 async def reach(proxy: ProxyUpstream, dialer: Dialer) -> socket.socket:
@@ -86,9 +137,21 @@ async def reach(proxy: ProxyUpstream, dialer: Dialer) -> socket.socket:
     try:
         return await dialer.connect(proxy.host, proxy.port)
     except OSError as error:
-        number = None if isinstance(error, socket.gaierror) else error.errno
-        why = str(error.strerror or error) if number is None else os.strerror(number)  # asyncio adds its own
-        raise Unreached(f"cannot reach the proxy: {why.lower()}", errno_of(error)) from error
+        raise _unreached(error) from error
+
+
+async def reach_datagrams(proxy: ProxyUpstream, dialer: Dialer) -> socket.socket:
+    """Return a UDP socket that is connected to the proxy's port; raises Unreached."""
+    try:
+        return await dialer.connect_datagrams(proxy.host, proxy.port)
+    except OSError as error:
+        raise _unreached(error) from error
+
+
+def _unreached(error: OSError) -> Unreached:
+    number = None if isinstance(error, socket.gaierror) else error.errno
+    why = str(error.strerror or error) if number is None else os.strerror(number)  # asyncio adds its own
+    return Unreached(f"cannot reach the proxy: {why.lower()}", errno_of(error))
 
 
 async def hold(conversation: Conversation, sock: socket.socket, codec: Codec | None = None) -> bytes:
@@ -98,25 +161,46 @@ async def hold(conversation: Conversation, sock: socket.socket, codec: Codec | N
     """
     loop = asyncio.get_running_loop()
     words = conversation.begin()
-    heard = 0
+    early = b""
+    if codec is not None and codec.has_more():  # what came with the end of a handshake
+        early = codec.decode(b"")
+    heard = len(early)
     while True:
         if words:
-            await loop.sock_sendall(sock, words if codec is None else codec.encode(words) + codec.flush())
+            await loop.sock_sendall(sock, words if codec is None else codec.conceal(words))
         if conversation.is_over:
-            return conversation.rest
-        data = await loop.sock_recv(sock, READ_SIZE)
-        heard += len(data)
-        if not data:
-            raise OpenError("the proxy hung up in the middle of the conversation")
+            if early and conversation.codec is not None:
+                early = conversation.codec.decode(early)
+            return conversation.rest + early
+        data, early = early, b""
+        if not data and codec is not None and codec.has_more():
+            data = codec.decode(b"")
+            heard += len(data)
+        elif not data:
+            data = await loop.sock_recv(sock, READ_SIZE)
+            heard += len(data)
+            if not data:
+                raise OpenError("the proxy hung up in the middle of the conversation")
+            if codec is not None:
+                data = codec.decode(data)
         if heard > MAX_WORDS:
             raise OpenError(f"the proxy has said {heard} octets and not come to the point")
-        if codec is not None:
-            data = codec.decode(data)
         words = conversation.heard(data) if data else b""
 
 
+def around(codec: Codec | None, conversation: Conversation) -> Codec | None:
+    """Return what lies on the socket once a conversation is over: what it has brought, around codec."""
+    own = conversation.codec
+    if own is None or codec is None:
+        return codec if own is None else own
+    return Layered(own, codec)
+
+
 class Chained(Conversation):
-    """Several conversations in a row on one socket: each reaches the next proxy through the last."""
+    """Several conversations in a row on one socket: each reaches the next proxy through the last.
+
+    Where one brings a codec, all that follow go through it.
+    """
 
     def __init__(self, conversations: Sequence[Conversation]) -> None:
         super().__init__()
@@ -126,20 +210,31 @@ class Chained(Conversation):
         return self._advance(self._left[0].begin())
 
     def heard(self, data: bytes) -> bytes:
+        if self.codec is not None:
+            data = decode_all(self.codec, data)
+            if not data:
+                return b""
         return self._advance(self._left[0].heard(data))
 
     def _advance(self, words: bytes) -> bytes:
         """Go on to the next conversation where one is over; what came too early is the next one's."""
+        words = self._coded(words)
         while self._left[0].is_over:
-            rest = self._left.pop(0).rest
+            last = self._left.pop(0)
+            rest = last.rest
+            self.codec = around(self.codec, last)
             if not self._left:
                 self.is_over = True
                 self.rest = rest
                 break
-            words += self._left[0].begin()
+            words += self._coded(self._left[0].begin())
             if rest:
-                words += self._left[0].heard(rest)
+                words += self._coded(self._left[0].heard(rest))
         return words
+
+    def _coded(self, words: bytes) -> bytes:
+        """Return words as they go onto the socket."""
+        return self.codec.conceal(words) if words and self.codec is not None else words
 
 
 def _can_be_a_host(host: str) -> bool:

@@ -2,12 +2,13 @@
 
     we ─▶ hop 1 ─▶ hop 2 ─▶ … ─▶ hop n ─▶ target
 
-Where the first hop is an address and none of them speaks TLS, the packet path holds all the conversations by
-itself, one after the other; else a coroutine does, and the codecs lie in each other.
+Where the first hop is an address and none of them has TLS or another codec, the packet path holds all the
+conversations by itself, one after the other; else a coroutine does, and the codecs lie in each other.
 """
 
 import itertools
 import socket
+import ssl
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,8 +20,8 @@ from tunproxy.upstream.base import Dialer, Opened, OpenError, Unreached
 from tunproxy.upstream.failures import errno_of, learn_from
 from tunproxy.upstream.group import ARROW
 from tunproxy.upstream.knowledge import NAMES
-from tunproxy.upstream.proxy import Chained, ProxyUpstream, hold, reach
-from tunproxy.upstream.tls import start_tls
+from tunproxy.upstream.proxy import Chained, ProxyUpstream, around, hold, reach
+from tunproxy.upstream.tls_faults import tls_words
 
 
 class Relayed(ProxyUpstream):
@@ -46,7 +47,7 @@ class Relayed(ProxyUpstream):
 
     def constant(self, why: str = "") -> Verdict:
         chain = ARROW.join(hop.name for hop in self.hops)
-        if self.is_address and all(hop.tls is None for hop in self.hops):
+        if self.is_address and all(hop.is_bare for hop in self.hops):
             return Verdict(CONVERSE, self.name, self.host, self.port, self, why, chain)
         return Verdict(OPEN, self.name, opener=self, why=why, chain=chain)
 
@@ -66,16 +67,26 @@ class Relayed(ProxyUpstream):
         rest = b""
         try:
             for at, hop in enumerate(self.hops):
-                if hop.tls is not None:
-                    codec = await start_tls(sock, hop.tls, hop.server_name, under=codec, early=rest)
-                    rest = b""
-                if rest:
-                    raise OpenError(f"{hop.name} spoke before it was asked", who=hop.name)
-                rest = await hold(_Asking(self.hops, at, info), sock, codec)
+                codec = await _secured(hop, sock, codec, rest)
+                asking = _Asking(self.hops, at, info)
+                rest = await hold(asking, sock, codec)
+                codec = around(codec, asking)
         except BaseException:
             sock.close()
             raise
         return Opened(sock, rest, codec)
+
+
+async def _secured(
+    hop: ProxyUpstream, sock: socket.socket, codec: Codec | None, early: bytes
+) -> Codec | None:
+    """Put what hop wants onto sock, around codec. Failures say which hop it was."""
+    try:
+        return await hop.secure(sock, codec, early)
+    except OpenError as error:
+        raise OpenError(f"{hop.name}: {error}", error.errno, who=hop.name) from error
+    except ssl.SSLError as error:
+        raise OpenError(f"{hop.name}: {tls_words(error)}", who=hop.name) from error
 
 
 class _Asking(Conversation):
@@ -107,7 +118,7 @@ class _Asking(Conversation):
         return words
 
     def _look(self) -> None:
-        self.is_over, self.rest = self._talk.is_over, self._talk.rest
+        self.is_over, self.rest, self.codec = self._talk.is_over, self._talk.rest, self._talk.codec
 
 
 class _Relaying(Chained):

@@ -5,29 +5,65 @@ import socket
 import ssl
 from typing import Final
 
-from tunproxy.flow.codec import Codec
+from tunproxy.flow.codec import MOST_DECODED, Codec
+from tunproxy.flow.layered import Layered
 from tunproxy.upstream.base import OpenError
+from tunproxy.upstream.tls_client import TlsClient, client_of
+from tunproxy.upstream.tls_faults import speaks_none, tls_words
 
-# our choice: two records of the largest size
-READ_SIZE: Final = 1 << 15
+MOST_IN_RECORD: Final = 1 << 14  # octets (RFC 8446 §5.1)
+
+READ_SIZE: Final = 1 << 14  # octets; our choice: of a handshake, which has few
+
+
+class NoTlsError(OpenError):
+    """What the server said, or its hanging up without a word, was no TLS."""
 
 
 class TlsCodec(Codec):
     """One TLS session as a codec. A stream that ends without close_notify raises: it may have been cut."""
 
-    def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
+    def __init__(self, tls: ssl.SSLContext | TlsClient, server_name: str) -> None:
+        self._client: Final = client_of(tls)
+        self._server_name: Final = server_name
         self._arrived: Final = ssl.MemoryBIO()
         self._leaving: Final = ssl.MemoryBIO()
-        self._session: Final = context.wrap_bio(self._arrived, self._leaving, server_hostname=server_name)
+        self._session: Final = self._client.context.wrap_bio(
+            self._arrived,
+            self._leaving,
+            server_hostname=server_name,
+            session=self._client.session_for(server_name),
+        )
+        self._kept = b""  # in the clear, and not returned yet
+        self._wants_session = self._client.does_resume
+        self._has_more = False
         self._has_ended = False
+        self._has_heard = False  # something of the stream
 
     def advance_handshake(self, data: bytes) -> tuple[bytes, bool]:
-        """Take what arrived; return what to send, and whether the handshake is over. Raises ssl.SSLError."""
+        """Take what arrived; return what to send, and whether the handshake is over.
+
+        Raises ssl.SSLError and PinError. A server that is not trusted has not been told anything by then: not
+        who we are, and nothing of the stream.
+        """
         self._arrived.write(data)
+        session = self._session
         try:
-            self._session.do_handshake()
+            session.do_handshake()
         except ssl.SSLWantReadError:
             return self._leaving.read(), False
+        except ssl.SSLError:
+            self._client.forget(self._server_name)
+            raise
+        client = self._client
+        if client.pins:
+            client.check(session.getpeercert(binary_form=True))
+        if session.session_reused:
+            client.resumed += 1
+            self._wants_session = False  # the one that is kept is good still
+        elif self._wants_session and session.version() != "TLSv1.3":
+            self._keep_session()
+        self._has_more = self._arrived.pending > 0  # the server may have said something of the stream already
         return self._leaving.read(), True
 
     def last_words(self) -> bytes:
@@ -36,32 +72,69 @@ class TlsCodec(Codec):
 
     def encode(self, data: bytes | memoryview) -> bytes:
         left = memoryview(data)
+        write = self._session.write
         while left:
-            left = left[self._session.write(left) :]
+            left = left[write(left) :]
         return self._leaving.read()
 
+    def keeps(self) -> bool:
+        return False
+
     def end(self) -> bytes:
+        # Saying the end, OpenSSL looks for the other one's too, and loses whole records that it meets.
+        while self._arrived.pending:
+            clear = self._read()
+            if not clear:
+                break
+            self._kept += clear
         try:
             self._session.unwrap()
         except ssl.SSLError:
             pass  # the other end has not said the same, and need not (RFC 8446 §6.1)
+        self._has_more = len(self._kept) > 0
         return self._leaving.read()
 
     def decode(self, data: bytes) -> bytes:
-        self._arrived.write(data)
+        if data:
+            self._arrived.write(data)
+        if self._kept:
+            clear, self._kept = self._kept[:MOST_DECODED], self._kept[MOST_DECODED:]
+            self._has_more = len(self._kept) > 0 or self._arrived.pending > 0
+            return clear
+        clear = self._read()
+        if clear and self._wants_session:  # in TLS 1.3 it comes after the handshake, but before all else
+            self._keep_session()
+        return clear
+
+    def _read(self) -> bytes:
+        """Decode what has arrived, as much as may be returned at once."""
+        arrived = self._arrived
+        read = self._session.read
         found = []
+        filled = 0
+        self._has_more = False
         try:
-            while True:
-                piece = self._session.read(READ_SIZE)
+            # Asking the session once more, to hear that there is nothing, would cost an exception.
+            while arrived.pending:
+                if filled + MOST_IN_RECORD > MOST_DECODED:
+                    self._has_more = True
+                    break
+                piece = read(MOST_IN_RECORD)
                 if not piece:
                     self._has_ended = True
                     break
                 found.append(piece)
+                filled += len(piece)
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
             self._has_ended = True
+        if found:
+            self._has_heard = True
         return found[0] if len(found) == 1 else b"".join(found)
+
+    def has_more(self) -> bool:
+        return self._has_more
 
     def answer(self) -> bytes:
         return self._leaving.read()
@@ -74,48 +147,20 @@ class TlsCodec(Codec):
             raise ConnectionResetError("the stream ended without TLS's own end: it may have been cut off")
         return b""
 
+    def on_reset(self) -> None:
+        if not self._has_heard and not self._client.has_certificate:  # the alert may have been overtaken
+            why = "it has reset the connection after the TLS handshake"
+            raise OpenError(f"{why} (does it want a certificate of ours: certificate-file?)")
 
-class Layered(Codec):
-    """One codec inside another: upper is the target's, lower what the socket carries."""
-
-    def __init__(self, upper: Codec, lower: Codec) -> None:
-        self._upper: Final = upper
-        self._lower: Final = lower
-
-    def encode(self, data: bytes | memoryview) -> bytes:
-        return self._lower.encode(self._upper.encode(data))
-
-    def flush(self) -> bytes:
-        return self._sent(self._upper.flush()) + self._lower.flush()
-
-    def end(self) -> bytes:
-        return self._sent(self._upper.end()) + self._lower.flush() + self._lower.end()
-
-    def decode(self, data: bytes) -> bytes:
-        clear = self._lower.decode(data)
-        return self._upper.decode(clear) if clear else b""
-
-    def answer(self) -> bytes:
-        above = self._upper.answer()
-        words = self._lower.answer() + self._sent(above)
-        return words + self._lower.flush() if above else words
-
-    def has_ended(self) -> bool:
-        return self._upper.has_ended() or self._lower.has_ended()
-
-    def decode_end(self) -> bytes:
-        if self._upper.has_ended():  # whatever the lower one thinks of it: the stream is complete
-            return b""
-        rest = self._lower.decode_end()
-        return (self._upper.decode(rest) if rest else b"") + self._upper.decode_end()
-
-    def _sent(self, words: bytes) -> bytes:
-        return self._lower.encode(words) if words else b""
+    def _keep_session(self) -> None:
+        """Keep the session for the next connections. Once: Python copies it, which takes almost 1 ms."""
+        self._wants_session = False
+        self._client.keep(self._server_name, self._session.session)
 
 
 async def start_tls(
     sock: socket.socket,
-    context: ssl.SSLContext,
+    tls: ssl.SSLContext | TlsClient,
     server_name: str,
     *,
     under: Codec | None = None,
@@ -124,29 +169,42 @@ async def start_tls(
     """Shake hands over sock, which is connected and non-blocking; return the session.
 
     Where there is a codec under it already, the handshake goes through that, and what is returned is both;
-    early is what has been read of it. Raises ssl.SSLError where the other end cannot be trusted or speaks
-    something else, OpenError where it hangs up.
+    early is what has been read of it. Raises ssl.SSLError where the other end cannot be trusted, PinError
+    where it is not the pinned one, NoTlsError where it speaks something else, OpenError where it hangs up.
     """
     loop = asyncio.get_running_loop()
-    codec = TlsCodec(context, server_name)
+    codec = TlsCodec(tls, server_name)
     words, is_over = codec.advance_handshake(b"")
     data = early
+    has_answered = False
     while True:
         if words:
             await loop.sock_sendall(sock, words if under is None else under.encode(words) + under.flush())
         if is_over:
             return codec if under is None else Layered(codec, under)
-        if not data:
-            data = await loop.sock_recv(sock, READ_SIZE)
+        if not data and under is not None and under.has_more():
+            data = under.decode(b"")
+        elif not data:
+            try:
+                data = await loop.sock_recv(sock, READ_SIZE)
+            except ConnectionResetError:
+                if has_answered:
+                    raise
             if not data:
-                raise OpenError("the proxy hung up in the middle of the TLS handshake")
+                why = "the proxy hung up in the middle of the TLS handshake"
+                if has_answered:
+                    raise OpenError(why)
+                raise NoTlsError(f"{why}, without a word (does it speak TLS?)")
             if under is not None:
                 data = under.decode(data)
+        has_answered = has_answered or bool(data)
         try:
             words, is_over = codec.advance_handshake(data)
-        except ssl.SSLError:
+        except ssl.SSLError as error:
+            if speaks_none(error):
+                raise NoTlsError(tls_words(error)) from error
             alert = codec.last_words()
             if alert:
-                await loop.sock_sendall(sock, alert if under is None else under.encode(alert))
+                await loop.sock_sendall(sock, alert if under is None else under.encode(alert) + under.flush())
             raise
         data = b""

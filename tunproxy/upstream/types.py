@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -12,8 +13,13 @@ import msgspec
 from tunproxy.errors import ConfigError
 from tunproxy.secret import Secret
 from tunproxy.upstream.base import Upstream
+from tunproxy.upstream.option_file import UNREAD, OptionFile, is_file_option, option_file
+from tunproxy.upstream.tls_options import OptionError, TlsOptions
 
 _LIKE: Final = "it must be like socks5://user:password@host:port"
+
+TLS: Final = "tls"  # the option whose own options stand among the others in a URL
+_SECRET_OPTIONS: Final = ("password", "key_password", "psk")
 
 URL_NAME: Final = "upstream"  # what an upstream from the command line is called
 
@@ -23,28 +29,56 @@ class UpstreamType:
     """A kind of upstream. options is a dataclass: its fields are what users may, or have to, say.
 
     make gets the upstream's name and an instance of options; it raises ConfigError for what cannot be.
-    is_group says that it is a kind of ``Group``, which no URL can name.
+    is_group says that it is a kind of ``Group``, which no URL can name; has_tag that its URLs may end in #
+    and a name for people, which is ignored.
     """
 
     name: str
     options: type
     make: Callable[[str, Any], Upstream]
     is_group: bool = False
+    has_tag: bool = False
 
-    def build(self, name: str, table: Mapping[str, object]) -> Upstream:
-        """Return the upstream that table describes; raises ConfigError naming the field that is wrong."""
+    def build(
+        self, name: str, table: Mapping[str, object], files: Mapping[str, bytes] | None = None
+    ) -> Upstream:
+        """Return the upstream that table describes; raises ConfigError naming the field that is wrong.
+
+        files are the contents of those that it names, as far as they have been read.
+        """
         fields = {field.name for field in dataclasses.fields(self.options)}
         for key in table:
             if key not in fields:
                 known = ", ".join(sorted(fields))
                 raise ConfigError(f"upstream {name!r}: {self.name} has no option {key!r} (it has: {known})")
-        return self.make(name, convert_table(f"upstream {name!r}", self.options, table))
+        options = convert_table(f"upstream {name!r}", self.options, table, files)
+        try:
+            return self.make(name, options)
+        except OptionError as error:
+            raise ConfigError(f"upstream {name!r}: {error}") from error
 
 
-def build_from_url(url: str, types: Mapping[str, UpstreamType], name: str = URL_NAME) -> Upstream:
+def files_in(url: str) -> list[str]:
+    """Return the paths of files that options in a URL name; it may be no good as a URL."""
+    try:
+        options = parse_qsl(urlsplit(url.strip()).query)
+    except ValueError:
+        return []
+    return [value for key, value in options if is_file_option(key)]
+
+
+def build_from_url(
+    url: str,
+    types: Mapping[str, UpstreamType],
+    name: str = URL_NAME,
+    *,
+    files: Mapping[str, bytes] | None = None,
+) -> Upstream:
     """Return the upstream that a URL names: ``scheme://user:password@host:port?option=value``.
 
-    The scheme is the upstream's type. Raises ConfigError, which never repeats the password.
+    The scheme is the upstream's type; what is an option of its TLS may stand among its own.
+    files are the contents of those that it names; what is not among them is read. Raises ConfigError, which
+    never repeats the password.
     """
     try:
         parts = urlsplit(url.strip())
@@ -59,7 +93,7 @@ def build_from_url(url: str, types: Mapping[str, UpstreamType], name: str = URL_
         known = sorted(name for name, other in types.items() if not other.is_group)
         why = f"there is none (there are: {', '.join(known)})"
         raise ConfigError(f"cannot use an upstream of type {parts.scheme!r}: {why}")
-    beyond = parts.path.strip("/") + parts.query + parts.fragment
+    beyond = parts.path.strip("/") + parts.query + ("" if kind.has_tag else parts.fragment)
     if "@" in beyond and "@" not in parts.netloc:  # what was meant as the password's ends the netloc
         raise ConfigError("cannot use this upstream URL: / ? # in user or password must be %2F %3F %23")
     try:
@@ -69,7 +103,7 @@ def build_from_url(url: str, types: Mapping[str, UpstreamType], name: str = URL_
         raise ConfigError(f"cannot use this upstream URL: no port behind the host's colon ({why})") from error
     if not parts.hostname:
         raise ConfigError(f"cannot use this upstream URL: it names no host ({_LIKE})")
-    if parts.path not in ("", "/") or parts.fragment:
+    if parts.path not in ("", "/") or (parts.fragment and not kind.has_tag):
         raise ConfigError("cannot use this upstream URL: a proxy has no path")
     table: dict[str, object] = {"server": parts.hostname}
     if port is not None:
@@ -81,11 +115,20 @@ def build_from_url(url: str, types: Mapping[str, UpstreamType], name: str = URL_
             except UnicodeDecodeError as error:
                 raise ConfigError(f"cannot use this upstream URL: the {key} is not UTF-8") from error
     fields = {field.name: field.type for field in dataclasses.fields(kind.options)}
+    tls_fields = {field.name: field.type for field in dataclasses.fields(TlsOptions)} if TLS in fields else {}
+    tls: dict[str, object] = {}
     for key, value in parse_qsl(parts.query, keep_blank_values=True):
-        if key in table:
+        where, options = table, fields
+        if key not in fields and key in tls_fields:
+            where, options = tls, tls_fields
+        if key in where:
             raise ConfigError(f"cannot use this upstream URL: it gives {key} twice")
-        table[key] = _from_text(value, fields.get(key))
-    return kind.build(name, table)
+        where[key] = _from_text(value, options.get(key))
+    if tls:
+        if not table.setdefault("tls", True):
+            raise ConfigError(f"cannot use this upstream URL: {next(iter(tls))} needs TLS (tls=yes)")
+        table["tls"] = tls
+    return kind.build(name, table, files)
 
 
 def passwords_in(url: str) -> list[str]:
@@ -95,17 +138,22 @@ def passwords_in(url: str) -> list[str]:
     """
     login, at, _ = url.partition("://")[2].rpartition("@")
     found = [login.partition(":")[2]] if at else []
-    found += [part[9:] for part in re.split("[?&#]", url)[1:] if part.startswith("password=")]
+    if at and ":" not in login and url.lstrip().lower().startswith("ss:"):
+        found.append(login)  # method and password in base64 (SIP002)
+    options = [part.partition("=") for part in re.split("[?&#]", url)[1:]]
+    found += [value for key, _, value in options if key in _SECRET_OPTIONS]
     return [password for password in found if password]
 
 
-def convert_table(what: str, schema: type, table: Mapping[str, object]) -> object:
+def convert_table(
+    what: str, schema: type, table: Mapping[str, object], files: Mapping[str, bytes] | None = None
+) -> object:
     """Return table as an instance of schema, a dataclass of options; every key is one of its fields.
 
     what begins the message of the ConfigError that is raised where a value is of another type, or missing.
     """
     try:
-        converted: object = msgspec.convert(dict(table), schema, dec_hook=_decode)
+        converted: object = msgspec.convert(dict(table), schema, dec_hook=partial(_decode, files or {}))
     except msgspec.ValidationError as error:
         raise ConfigError(f"{what}: {_worded(error)}") from error
     return converted
@@ -113,14 +161,24 @@ def convert_table(what: str, schema: type, table: Mapping[str, object]) -> objec
 
 def _from_text(value: str, kind: object) -> object:
     """Return value as what a field of this type wants, where it can only be meant so."""
-    if kind in (bool, "bool") and value.lower() in ("true", "false", "1", "0", "yes", "no", ""):
+    if kind in (bool, "bool", TlsOptions | bool) and value.lower() in (
+        "true",
+        "false",
+        "1",
+        "0",
+        "yes",
+        "no",
+        "",
+    ):
         return value.lower() in ("true", "1", "yes", "")
     if kind in (int, "int") and value.isdecimal():
         return int(value)
     return value
 
 
-def _decode(kind: type, value: object) -> object:
+def _decode(files: Mapping[str, bytes], kind: type, value: object) -> object:
+    if kind is OptionFile and isinstance(value, (str, OptionFile)):
+        return value if isinstance(value, OptionFile) else option_file(value, files)
     if kind is Secret and isinstance(value, (str, Secret)):
         return value if isinstance(value, Secret) else Secret(value)
     raise TypeError(f"expected {kind.__name__.lower()}, got {type(value).__name__}")
@@ -130,4 +188,7 @@ def _worded(error: msgspec.ValidationError) -> str:
     """Return the library's words in the form of ours: where first, then what."""
     words, _, where = str(error).partition(" - at `$.")
     words = words[:1].lower() + words[1:]
-    return f"{where.rstrip('`')}: {words}" if where else words
+    where = where.rstrip("`")
+    if where and words.startswith(UNREAD):
+        return f"{UNREAD}{where} {words.removeprefix(UNREAD)}"
+    return f"{where}: {words}" if where else words

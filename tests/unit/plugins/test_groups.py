@@ -13,9 +13,9 @@ from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.verdict import CONVERSE, DIAL, OPEN, REJECT
 from tunproxy.plugin.manager import Plugins
 from tunproxy.upstream.base import OpenError, Unreached, Upstream
+from tunproxy.upstream.dialer import AsyncDialer
 from tunproxy.upstream.group import Group
 from tunproxy.upstream.health import Health
-from tunproxy.upstream.opening import AsyncDialer
 from tunproxy.upstream.proxy import ProxyUpstream
 from tunproxy.upstream.sockets import KernelSockets
 from tunproxy.upstream.types import build_from_url

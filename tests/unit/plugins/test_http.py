@@ -6,6 +6,7 @@ import importlib
 
 import pytest
 
+from tunproxy.codecs import named
 from tunproxy.errors import ConfigError
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.verdict import CONVERSE, OPEN, FlowInfo
@@ -131,3 +132,61 @@ def test_name_that_would_break_the_request_is_not_asked_for(host: str) -> None:
     info = FlowInfo("tcp", V4.client, 40000, bytes([198, 18, 0, 9]), 443, host)
     with pytest.raises(OpenError, match="cannot ask an HTTP proxy for the name"):
         talk(info)
+
+
+# codecs
+
+
+def test_codecs_are_offered_best_first_and_nothing_without_them() -> None:
+    said = upstream("http://192.0.2.1?codecs=zstd,gzip").converse(V4).begin()
+    assert b"\r\nTunnel-Codecs: zstd, gzip\r\n" in said
+    assert b"Tunnel-Codecs" not in upstream("http://192.0.2.1").converse(V4).begin()
+
+
+@pytest.mark.parametrize("name", ["zstd", "gzip"])
+@pytest.mark.parametrize("cut", [1, 1000])
+def test_codec_that_the_proxy_chooses_is_on_the_stream(name: str, cut: int) -> None:
+    theirs = named.make(name)
+    conversation = talk(url="http://192.0.2.1?codecs=zstd,gzip")
+    data = f"HTTP/1.1 200 OK\r\nA: b\r\ntunnel-codec: {name} \r\n\r\n".encode()
+    data += theirs.encode(b"220 hello") + theirs.flush()
+    rest = b""
+    for at in range(0, len(data), cut):
+        if conversation.is_over:
+            assert conversation.codec is not None
+            rest += conversation.codec.decode(data[at : at + cut])
+        else:
+            conversation.heard(data[at : at + cut])
+            rest += conversation.rest
+    assert rest == b"220 hello"
+    assert conversation.codec is not None
+    assert theirs.decode(conversation.codec.encode(b"mine") + conversation.codec.flush()) == b"mine"
+
+
+def test_proxy_without_codecs_makes_an_ordinary_tunnel() -> None:
+    conversation = talk(url="http://192.0.2.1?codecs=zstd")
+    conversation.heard(b"HTTP/1.1 200 OK\r\nTunnel-Codec: \r\n\r\nhello")
+    assert (conversation.codec, conversation.rest) == (None, b"hello")
+
+
+@pytest.mark.parametrize(
+    ("url", "choice"),
+    [("?codecs=zstd", "gzip"), ("?codecs=zstd", "zstd;dict=7"), ("?codecs=zstd", "zstd, gzip"), ("", "zstd")],
+)
+def test_codec_that_was_not_offered_is_refused(url: str, choice: str) -> None:
+    with pytest.raises(OpenError, match="codec cannot be used"):
+        talk(url=f"http://192.0.2.1{url}").heard(
+            f"HTTP/1.1 200 OK\r\nTunnel-Codec: {choice}\r\n\r\n".encode()
+        )
+
+
+def test_stream_that_is_not_in_its_codec_is_the_proxys_fault() -> None:
+    with pytest.raises(OpenError, match="codec cannot be used"):
+        talk(url="http://192.0.2.1?codecs=zstd").heard(
+            b"HTTP/1.1 200 OK\r\nTunnel-Codec: zstd\r\n\r\n" + b"this is no frame" * 10
+        )
+
+
+def test_codec_that_there_is_not_is_told() -> None:
+    with pytest.raises(ConfigError, match="there is no codec 'lzma'"):
+        upstream("http://192.0.2.1?codecs=lzma")

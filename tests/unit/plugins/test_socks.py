@@ -17,7 +17,7 @@ from tunproxy.flow.verdict import CONVERSE, FlowInfo
 from tunproxy.plugin.manager import Plugins
 from tunproxy.upstream.base import OpenError, Unreached
 from tunproxy.upstream.datagrams import DatagramUpstream, DatagramWay
-from tunproxy.upstream.opening import AsyncDialer
+from tunproxy.upstream.dialer import AsyncDialer
 from tunproxy.upstream.proxy import ProxyUpstream
 from tunproxy.upstream.sockets import KernelSockets
 from tunproxy.upstream.types import build_from_url

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.upstream.test_proxy import FLOW, Polite
 from tunproxy.errors import ConfigError
 from tunproxy.flow.codec import Codec
+from tunproxy.flow.layered import Layered
 from tunproxy.flow.targets import Targets
 from tunproxy.flow.verdict import OPEN, REJECT, FlowInfo, Verdict
 from tunproxy.testkit.network import SimulatedNetwork
@@ -16,7 +17,6 @@ from tunproxy.testkit.script import Script
 from tunproxy.testkit.virtual import VirtualLoop
 from tunproxy.upstream.base import Dialer, DialUpstream, Opened, OpenUpstream, Upstream
 from tunproxy.upstream.coded import CodedUpstream
-from tunproxy.upstream.tls import Layered
 
 LOOPBACK = FlowInfo("tcp", FLOW.client, FLOW.client_port, bytes([127, 0, 0, 1]), 80)
 

@@ -10,12 +10,15 @@ import pytest
 
 from tests.unit.upstream.test_opening import Path
 from tunproxy.errors import UpstreamError
+from tunproxy.flow.codec import Codec
 from tunproxy.flow.framing import Framing
 from tunproxy.flow.ports import DatagramRequest
+from tunproxy.flow.seal import Seal
+from tunproxy.flow.stream_framing import StreamFraming
 from tunproxy.flow.targets import Targets
 from tunproxy.flow.verdict import DIAL, DROP, OPEN, REJECT, FlowInfo, Verdict
 from tunproxy.upstream.base import Dialer, OpenError, OpenUpstream
-from tunproxy.upstream.datagrams import DatagramUpstream, DatagramWay
+from tunproxy.upstream.datagrams import DatagramStream, DatagramUpstream, DatagramWay
 from tunproxy.upstream.deferred import DeferredUpstream
 from tunproxy.upstream.knowledge import UDP
 from tunproxy.upstream.opening import AsyncOpener
@@ -45,9 +48,16 @@ class Request(DatagramRequest):
 
     def __init__(self) -> None:
         self.answers: list[object] = []
+        self.seal: Seal | None = None
 
-    def opened(self, sock: socket.socket, framing: Framing) -> None:
+    def opened(self, sock: socket.socket, framing: Framing, seal: Seal | None = None) -> None:
         self.answers.append(sock)
+        self.seal = seal
+
+    def opened_stream(
+        self, sock: socket.socket, framing: StreamFraming, rest: bytes = b"", codec: Codec | None = None
+    ) -> None:
+        self.answers.append((sock, framing, rest, codec))
 
     def decided(self, verdict: Verdict) -> None:
         self.answers.append(verdict)
@@ -126,6 +136,66 @@ def test_way_is_handed_over_and_watched_until_it_ends(bench: Bench) -> None:
     bench.run()
     assert request.answers == [sock, "ended"]
     assert bench.are_all_closed()
+
+
+def test_seal_is_handed_over_with_the_way(bench: Bench) -> None:
+    seal = Seal()
+
+    async def sealed(info: FlowInfo, dialer: Dialer) -> object:
+        sock = await dialer.connect_datagrams(*bench.relay.getsockname())
+        bench.made.append(DatagramWay(sock, Framing(), seal=seal))
+        return bench.made[-1]
+
+    request = bench.ask(Proxy(sealed))
+    bench.run()
+    assert request.seal is seal
+
+
+def test_stream_of_an_upstream_with_a_way_for_each_target_is_handed_over(bench: Bench) -> None:
+    framing, codec = StreamFraming(), Codec()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        async def streamed(info: FlowInfo, dialer: Dialer) -> object:
+            return DatagramStream(await dialer.connect(*listener.getsockname()), framing, b"rest", codec)
+
+        proxy = Proxy(streamed)
+        proxy.is_per_target = True
+        assert bench.opener.is_per_target(Verdict(OPEN, "proxy", opener=proxy))
+        request = bench.ask(proxy)
+        bench.run()
+        [answer] = request.answers
+        assert isinstance(answer, tuple)
+        sock, *others = answer
+        assert others == [framing, b"rest", codec]
+        with listener.accept()[0] as conn:
+            conn.close()
+            bench.run()
+            assert len(request.answers) == 1, "its end is for the packet path to see"
+        assert sock.fileno() >= 0
+        bench.opener.close_datagrams(request)
+        bench.run()
+        assert sock.fileno() < 0
+
+
+def test_stream_and_way_must_not_be_mistaken_for_each_other(bench: Bench) -> None:
+    assert not bench.opener.is_per_target(Verdict(OPEN, "proxy", opener=Proxy(bench.connect)))
+    assert not bench.opener.is_per_target(Verdict(OPEN, "proxy", opener=object()))
+    proxy = Proxy(bench.connect)
+    proxy.is_per_target = True
+    request = bench.ask(proxy)
+    bench.run()
+    assert request.answers == [errno.ECONNREFUSED]
+    assert bench.opener.statistics().faults == {"proxy": 1}
+    assert bench.are_all_closed()
+
+
+def test_trouble_is_told_once_and_then_counted(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    verdict = Verdict(OPEN, "proxy", opener=Proxy(bench.connect))
+    for _ in range(5):
+        bench.opener.on_trouble(FLOW, verdict, "nothing comes back")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{FLOW}: upstream proxy: nothing comes back"
+    ]
 
 
 def test_way_that_nobody_wants_any_more_is_closed_in_silence(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""A way for datagrams lives as long as its control stream."""
+"""A way for datagrams lives as long as its control stream, a stream until somebody closes it."""
 
 import asyncio
 import socket
@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from tunproxy.flow.framing import Framing
-from tunproxy.upstream.datagrams import DatagramWay
+from tunproxy.flow.stream_framing import StreamFraming
+from tunproxy.upstream.datagrams import DatagramStream, DatagramWay
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -41,5 +42,19 @@ def test_ended_without_a_control_stream_never_comes() -> None:
                 await asyncio.wait_for(made.ended(), 0.01)
         finally:
             made.close()
+
+    asyncio.run(run())
+
+
+def test_stream_is_the_packet_paths_to_read_and_its_end_is_never_told() -> None:
+    async def run() -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        made = DatagramStream(ours, StreamFraming())
+        theirs.close()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(made.ended(), 0.01)
+        made.close()
+        assert ours.fileno() < 0
 
     asyncio.run(run())

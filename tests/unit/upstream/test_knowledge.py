@@ -100,3 +100,11 @@ def test_kinds_of_upstreams_declare_what_they_cannot() -> None:
     assert not Opening("x").carries(flow(UDP))
     assert not Opening("x").carries(flow(ICMP))
     assert all(DialUpstream("direct").carries(flow(protocol)) for protocol in (TCP, UDP, ICMP))
+
+
+def test_blank_is_of_whom_nothing_was_ever_said() -> None:
+    for note in (lambda each: each.declare(UDP, True), lambda each: each.learn(UDP, False)):
+        knowledge = Knowledge()
+        assert knowledge.is_blank
+        note(knowledge)
+        assert not knowledge.is_blank

@@ -8,12 +8,12 @@ import socket
 import ssl
 import struct
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
 from tunproxy.flow.codec import Codec
-from tunproxy.flow.ports import OpenRequest, SocketMaker
+from tunproxy.flow.ports import OpenRequest
 from tunproxy.flow.verdict import OPEN, FlowInfo, Verdict
 from tunproxy.upstream.base import (
     REFUSED,
@@ -25,7 +25,8 @@ from tunproxy.upstream.base import (
     OpenUpstream,
     Upstream,
 )
-from tunproxy.upstream.opening import AsyncDialer, AsyncOpener, errno_of
+from tunproxy.upstream.failures import errno_of
+from tunproxy.upstream.opening import AsyncOpener
 from tunproxy.upstream.sockets import KernelSockets
 
 pytestmark = pytest.mark.filterwarnings("error")  # a socket that nobody closed, a task nobody awaited
@@ -433,72 +434,6 @@ def test_open_two_hundred_at_once_all_are_answered(bench: Bench, server: socket.
         (answer,) = request.answers
         assert isinstance(answer, socket.socket)
         answer.close()
-
-
-def run(coroutine: Coroutine[object, object, socket.socket]) -> socket.socket:
-    return asyncio.run(coroutine)
-
-
-async def dial(host: str, port: int) -> socket.socket:
-    return await AsyncDialer(asyncio.get_running_loop(), KernelSockets(0, "")).connect(host, port)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_dialer_connects_to_an_address_or_a_name(server: socket.socket, host: str) -> None:
-    with run(dial(host, server.getsockname()[1])) as sock:
-        assert sock.getpeername() == server.getsockname()
-        assert sock.gettimeout() == 0
-
-
-def test_dialer_connects_over_ipv6() -> None:
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
-        sock = run(dial("::1", listener.getsockname()[1]))
-        assert sock.family == socket.AF_INET6
-        sock.close()
-
-
-def test_dialer_refused_raises_and_closes(server: socket.socket) -> None:
-    port = server.getsockname()[1]
-    server.close()
-    for host in ("127.0.0.1", "localhost"):
-        with pytest.raises(ConnectionRefusedError):
-            run(dial(host, port))
-    gc.collect()
-
-
-def test_dialer_sockets_come_from_the_socket_maker(server: socket.socket) -> None:
-    class Small(SocketMaker):
-        def tcp(self, family: int) -> socket.socket:
-            sock = KernelSockets(0, "").tcp(family)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 3)
-            return sock
-
-    async def connect() -> socket.socket:
-        return await AsyncDialer(asyncio.get_running_loop(), Small()).connect(*server.getsockname())
-
-    with run(connect()) as sock:
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY) == 3
-
-
-def test_dialer_connects_datagrams_to_an_address_or_a_name() -> None:
-    async def exchange(host: str) -> bytes:
-        loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-            server.bind(("127.0.0.1", 0))
-            dialer = AsyncDialer(loop, KernelSockets(0, ""))
-            with await dialer.connect_datagrams(host, server.getsockname()[1]) as sock:
-                assert sock.gettimeout() == 0
-                sock.send(b"question")
-                data, client = server.recvfrom(100)
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-                    stranger.sendto(b"nothing of yours", client)
-                server.sendto(data + b", answer", client)
-                return await asyncio.wait_for(loop.sock_recv(sock, 100), 5)
-
-    for host in ("127.0.0.1", "localhost"):
-        if host == "localhost" and socket.getaddrinfo(host, 1)[0][0] != socket.AF_INET:
-            continue
-        assert asyncio.run(exchange(host)) == b"question, answer"
 
 
 class Suspicions:

@@ -18,7 +18,7 @@ from tunproxy.flow.framing import Framing
 from tunproxy.flow.verdict import DROP, FlowInfo, Verdict
 from tunproxy.upstream.base import Dialer, DialUpstream, Opened, OpenError, OpenUpstream, Unreached, Upstream
 from tunproxy.upstream.datagrams import DatagramUpstream, DatagramWay
-from tunproxy.upstream.opening import AsyncDialer
+from tunproxy.upstream.dialer import AsyncDialer
 from tunproxy.upstream.probe import Url, explore, fetch, open_through
 from tunproxy.upstream.sockets import KernelSockets
 

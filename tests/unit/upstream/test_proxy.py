@@ -2,17 +2,22 @@
 
 import asyncio
 import socket
+import ssl
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from tunproxy.errors import ConfigError
+from tunproxy.flow.codec import Codec
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.verdict import CONVERSE, OPEN, FlowInfo
 from tunproxy.upstream.base import Opened, OpenError
-from tunproxy.upstream.opening import AsyncDialer
-from tunproxy.upstream.proxy import MAX_WORDS, Chained, ProxyUpstream, hold
+from tunproxy.upstream.dialer import AsyncDialer
+from tunproxy.upstream.proxy import MAX_WORDS, Chained, ProxyUpstream, around, hold
 from tunproxy.upstream.sockets import KernelSockets
+from tunproxy.upstream.tls import NoTlsError
+from tunproxy.upstream.tls_client import TlsClient
 
 FLOW = FlowInfo("tcp", bytes([10, 0, 0, 2]), 40000, bytes([192, 0, 2, 7]), 80)
 
@@ -172,3 +177,129 @@ def test_chained_takes_what_came_early_as_the_next_ones() -> None:
     assert talk.heard(b"okok!") == b"second"
     assert talk.is_over
     assert talk.rest == b"!"
+
+
+def serve_both(first: bytes | None, talks: list[bytes]) -> int:
+    """Serve two connections: one is answered with first, or hung up on; the other talks in the clear."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with listener:
+            sock = listener.accept()[0]
+            with sock:
+                sock.recv(4096)
+                if first is not None:
+                    sock.sendall(first)
+                    sock.recv(4096)
+            listener.settimeout(5)
+            try:
+                sock = listener.accept()[0]
+            except TimeoutError:
+                return
+            with sock:
+                talks.append(sock.recv(4096))
+                sock.sendall(b"ok and more")
+                sock.recv(1)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return int(listener.getsockname()[1])
+
+
+def open_inside_tls(port: int, *, allows_plain: bool) -> Opened:
+    tls = TlsClient(ssl.create_default_context(), allows_plain=allows_plain)
+    proxy = Polite("work", "127.0.0.1", port, tls=tls)
+
+    async def run() -> Opened:
+        found = await proxy.open(FLOW, AsyncDialer(asyncio.get_running_loop(), KernelSockets(0, "")))
+        found.sock.close()
+        return found
+
+    return asyncio.run(asyncio.wait_for(run(), 10))
+
+
+@pytest.mark.parametrize("first", [b"SSH-2.0-x\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
+def test_proxy_that_speaks_no_tls_is_used_plainly_only_where_that_is_allowed(
+    first: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    talks: list[bytes] = []
+    found = open_inside_tls(serve_both(first, talks), allows_plain=True)
+    assert (talks, found.rest, found.codec) == ([b"please"], b" and more", None)
+    assert [record.getMessage() for record in caplog.records] == [
+        "upstream work: speaks no TLS, so its flows go in the clear (allow-plain)"
+    ]
+    with pytest.raises(NoTlsError, match=r"speaks no TLS|does it speak TLS"):
+        open_inside_tls(serve_both(first, talks), allows_plain=False)
+    assert talks == [b"please"]
+
+
+class Turning(Codec):
+    """Adds a number to each octet."""
+
+    def __init__(self, by: int) -> None:
+        self.by = by
+
+    def keeps(self) -> bool:
+        return False
+
+    def encode(self, data: bytes | memoryview) -> bytes:
+        return bytes((octet + self.by) % 256 for octet in bytes(data))
+
+    def decode(self, data: bytes) -> bytes:
+        return bytes((octet - self.by) % 256 for octet in data)
+
+
+class Turned(Please):
+    """Brings a codec once it is over."""
+
+    def __init__(self, word: bytes, by: int) -> None:
+        super().__init__(word)
+        self.codec = Turning(by)
+
+
+def test_around_puts_what_a_conversation_brings_above_what_is_there() -> None:
+    codec = Turning(1)
+    assert around(None, Please()) is None
+    assert around(codec, Please()) is codec
+    both = around(codec, Turned(b"", 100))
+    assert both is not None
+    assert both.encode(b"\0") == b"\x65"
+
+
+def test_hold_reads_what_came_with_the_last_word_through_the_codec() -> None:
+    class Early(Conversation):
+        def __init__(self) -> None:
+            super().__init__()
+            self.codec = Turning(1)
+            self.is_over = True
+
+        def begin(self) -> bytes:
+            return b""
+
+    class Held(Turning):
+        held = b"ifmmp"
+
+        def has_more(self) -> bool:
+            return bool(self.held)
+
+        def decode(self, data: bytes) -> bytes:
+            held, self.held = self.held, b""
+            return held + data
+
+    async def run() -> bytes:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours, theirs:
+            return await hold(Early(), ours, Held(0))
+
+    assert asyncio.run(run()) == b"hello"
+
+
+def test_chained_conversations_go_through_the_codecs_of_those_before() -> None:
+    talk = Chained([Turned(b"a", 1), Turned(b"a", 10), Please(b"a")])
+    assert talk.begin() == b"a"
+    assert talk.heard(b"ok") == b"b"
+    assert talk.heard(Turning(1).encode(b"ok")) == Turning(11).encode(b"a")
+    assert talk.heard(Turning(11).encode(b"okrest")) == b""
+    assert (talk.is_over, talk.rest) == (True, b"rest")
+    assert talk.codec is not None
+    assert talk.codec.encode(b"a") == Turning(11).encode(b"a")

@@ -16,7 +16,7 @@ from tunproxy.errors import ConfigError
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.verdict import CONVERSE, OPEN, FlowInfo
 from tunproxy.upstream.base import Opened, OpenError, Unreached
-from tunproxy.upstream.opening import AsyncDialer
+from tunproxy.upstream.dialer import AsyncDialer
 from tunproxy.upstream.proxy import ProxyUpstream
 from tunproxy.upstream.relayed import Relayed
 from tunproxy.upstream.sockets import KernelSockets
@@ -216,3 +216,16 @@ def test_name_that_a_proxy_cannot_resolve_is_refused() -> None:
     first.knowledge.declare("names", False)
     with pytest.raises(ConfigError, match=r"'a' resolves no names, and 'b' is at 'proxy.example'"):
         Relayed([first, Polite("b", "proxy.example", 2)])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the server's
+@pytest.mark.needs("openssl")
+def test_hop_whose_certificate_cannot_be_trusted_is_named(certificate: Path) -> None:
+    theirs, ours = server_context(certificate), trusting(certificate)
+    hops = [
+        Naming("a", "127.0.0.1", tunnel([None, theirs], [], b"")),
+        Naming("b", "192.0.2.1", 1, tls=ours, server_name="other.example"),
+    ]
+    with pytest.raises(OpenError, match=r"^b: its certificate cannot be trusted: .*other\.example") as caught:
+        opened(Relayed(hops), ask)
+    assert caught.value.who == "b"

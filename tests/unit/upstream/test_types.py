@@ -1,6 +1,7 @@
 """Upstreams from tables and URLs: what users write becomes an upstream, or a sentence that helps."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,9 @@ from tunproxy.errors import ConfigError
 from tunproxy.flow.verdict import FlowInfo, Verdict
 from tunproxy.secret import Secret
 from tunproxy.upstream.base import Upstream
-from tunproxy.upstream.types import UpstreamType, build_from_url, passwords_in
+from tunproxy.upstream.option_file import OptionFile
+from tunproxy.upstream.tls_options import TlsOptions
+from tunproxy.upstream.types import UpstreamType, build_from_url, files_in, passwords_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +136,11 @@ def test_url_error_says_what_to_do_and_never_what_may_be_a_password(url: str, me
         ("socks5://joe:a@b:c@h:1", ["a@b:c"]),
         ("socks5://joe:a/b#c?d@h:1", ["a/b#c?d"]),
         ("socks5://joe@h:1?password=x&udp=no", ["x"]),
+        ("socks5://h?tls=yes&key_password=x&psk=abcd&pin=y", ["x", "abcd"]),
         ("socks5://joe@h:1080", []),
         ("socks5://h:1080", []),
+        ("ss://YWVzLTEyOC1nY206cGFzcw==@h:1#tag", ["YWVzLTEyOC1nY206cGFzcw=="]),
+        ("ss://aes-128-gcm:pass@h:1", ["pass"]),
         ("nonsense", []),
     ],
 )
@@ -147,3 +153,58 @@ def test_url_error_never_repeats_the_password() -> None:
         with pytest.raises(ConfigError) as caught:
             build_from_url(url, {"echo": KIND})
         assert "swordfish" not in str(caught.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsAware:
+    server: str
+    port: int = 7
+    ca_file: OptionFile | None = None
+    tls: TlsOptions | bool = False
+
+
+def tls_in(url: str) -> TlsAware:
+    made = build_from_url(url, {"echo": UpstreamType("echo", TlsAware, Made)})  # type: ignore[arg-type]
+    assert isinstance(made, Made)
+    options: object = made.options
+    assert isinstance(options, TlsAware)
+    return options
+
+
+def test_url_has_options_of_tls_among_its_own(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(b"pem")
+    file = OptionFile(f"{tmp_path}/ca.pem", b"pem")
+    assert tls_in("echo://h").tls is False
+    assert tls_in("echo://h?tls=yes").tls is True
+    assert tls_in("echo://h?pin=abc&allow_plain=yes").tls == TlsOptions(pin="abc", allow_plain=True)
+    assert tls_in(f"echo://h?certificate_file={file.path}").tls == TlsOptions(certificate_file=file)
+    assert tls_in(f"echo://h?ca_file={file.path}") == TlsAware(server="h", ca_file=file)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("pin=a&pin=b", "it gives pin twice"),
+        ("tls=no&pin=a", "pin needs TLS (tls=yes)"),
+        ("certificate_file=/nowhere", "cannot read tls.certificate_file '/nowhere': no such file"),
+        ("min_version=1.1", "tls.min_version: "),
+        ("pinn=a", "has no option 'pinn'"),
+    ],
+)
+def test_url_with_tls_that_cannot_be_is_explained(query: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        tls_in(f"echo://h?{query}")
+    assert message in str(caught.value)
+
+
+def test_files_in_a_url_need_not_be_read_again() -> None:
+    url = "echo://h?ca_file=/nowhere/ca.pem&key_file=/nowhere/key.pem&server_name=x"
+    files = {"/nowhere/ca.pem": b"one", "/nowhere/key.pem": b"two"}
+    assert files_in(url) == list(files)
+    assert files_in("echo://[h?ca_file=x") == []
+    made = build_from_url(url, {"echo": UpstreamType("echo", TlsAware, Made)}, files=files)  # type: ignore[arg-type]
+    assert isinstance(made, Made)
+    options: object = made.options
+    assert isinstance(options, TlsAware)
+    assert options.ca_file == OptionFile("/nowhere/ca.pem", b"one")
+    assert options.tls == TlsOptions(key_file=OptionFile("/nowhere/key.pem", b"two"), server_name="x")
