@@ -9,6 +9,7 @@ Promises
 
 Vocabulary
     carrier     what a path's datagrams go through: an association, a way through a proxy, or a place to wait
+    link        what is behind an open way: a socket with headers, or with a seal, or a stream for one target
     association one UDP port of a client, and the socket that stands for it
     path        one target of a carrier, as the client and as the host know it
     unit        the size of each datagram in a super-packet
@@ -26,11 +27,13 @@ Theory of operation
     cuts those that the device cannot take. ``echo`` is the same for ping. ``room`` bounds both: nobody has so
     many sockets that others get none, and who is idle for too long has to go. Where rules look at flows,
     ``decisions`` asks about each pair of a client's port and a target before there is a path, and
-    ``dispatch`` makes the path that the answer asks for: by a socket of ours, ``proxied`` behind a header
-    that ``sources`` knows again, or ``undecided`` for now, with what comes meanwhile ``kept``. What a
-    ``service`` answers, such as DNS, never has a path. ``watching`` tells who wants to know of each flow.
+    ``dispatch`` makes the path that the answer asks for: by a socket of ours, ``proxied`` by way of a
+    ``link``, or ``undecided`` for now, with what comes meanwhile ``kept``. A ``socket_link`` puts a header in
+    front, and ``sources`` knows that of an answer again; a ``sealed_link`` has both encrypted, and an ``ear``
+    for servers that say nothing; a ``stream_link`` writes them one after the other. What a ``service``
+    answers, such as DNS, never has a path. ``watching`` tells who wants to know of each flow.
 
 Reading order
-    ``table``, ``decisions``, ``dispatch``, ``path``, ``carrier``, ``association``, ``proxied``,
+    ``table``, ``decisions``, ``dispatch``, ``path``, ``carrier``, ``association``, ``proxied``, ``link``,
     ``undecided``, ``receiver``, ``outlet``, ``icmp_sender``, ``echo``, ``room``, ``reassembly``, ``service``
 """

@@ -6,6 +6,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
 from tunproxy.datagram.decisions import Decisions
+from tunproxy.datagram.ear import Ear
 from tunproxy.datagram.icmp_sender import IcmpSender
 from tunproxy.datagram.joiner import Joiner
 from tunproxy.datagram.kept import KeptTotal
@@ -69,10 +70,19 @@ class Context:
         self.ways: Final[dict[bytes, ProxiedWay]] = {}
         self.undecided: Final[dict[bytes, Undecided]] = {}
         self.paths: Final[dict[bytes, Path]] = {}
+        self.ears: Final[dict[str, Ear]] = {}
 
     def asks_first(self) -> bool:
         """Tell whether a client's first datagram to a target is looked at, whoever wrote to it before."""
         return self._has_service or not self.decisions.is_static
+
+    def ear_for(self, upstream: str) -> Ear:
+        """Return what listens to an upstream; all its ways share it."""
+        ear = self.ears.get(upstream)
+        if ear is None:
+            ear = Ear()
+            self.ears[upstream] = ear
+        return ear
 
     def remember(self, path: Path) -> None:
         """Make path findable from both sides; the oldest is forgotten, and made again when it is needed."""

@@ -111,13 +111,19 @@ class Dispatch:
         return path
 
     def _way(self, info: FlowInfo, verdict: Verdict, twin: i64, now: Micros) -> ProxiedWay:
-        """Return the client's way through this upstream to targets of this family, a new one if need be."""
+        """Return the client's way through this upstream to targets of this family, a new one if need be.
+
+        Where the upstream's ways each lead to one target, it is the way to this one.
+        """
         out = BytesWriter()
         out.write(info.client)
         put16(out, info.client_port)
         write_i64_le(out, i64(id(verdict.opener)))
         out.append(u8(len(info.target)))
         out.append(u8(twin))
+        if self.opener.is_per_target(verdict):
+            out.write(info.target)
+            put16(out, info.target_port)
         out.write(b"w")
         key = out.getvalue()
         context = self.context

@@ -22,7 +22,7 @@ class Joiner:
         self._total: i64 = 0
         self._is_full: bool = False
 
-    def add(self, ends: Endpoints, payload: memoryview, size: i64) -> None:
+    def add(self, ends: Endpoints, payload: bytes | memoryview, size: i64) -> None:
         """Send a datagram of size octets, with others of the same source where that can be."""
         if (
             ends is self._ends

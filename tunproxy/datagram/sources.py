@@ -67,7 +67,10 @@ class Sources:
 
         found is None, which is counted, for what has to be dropped.
         """
-        head = bytes(receiver.payload(index, at, min(end, at + MAX_HEADER)))
+        return self.find_in(framing, bytes(receiver.payload(index, at, min(end, at + MAX_HEADER))))
+
+    def find_in(self, framing: Framing, head: bytes) -> i64:
+        """Do the same for a datagram, or its first MAX_HEADER octets."""
         off = framing.payload_off(head)
         if off < 0:
             self.found = None

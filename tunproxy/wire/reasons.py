@@ -38,6 +38,7 @@ ECHO_FORBIDDEN: Final[i64] = 27  # the host lets us have no ping sockets
 ICMP_LIMIT: Final[i64] = 28  # an error that we would have sent, beyond the rate
 MEMORY_FULL: Final[i64] = 29  # flows hold all that they may
 WAITING_FULL: Final[i64] = 30  # more than is kept while nobody knows where it goes
+BAD_SEAL: Final[i64] = 31  # from a proxy, and not sealed with our key, or spoiled, repeated, too late
 
 NAMES: Final = (
     "ok",
@@ -71,6 +72,7 @@ NAMES: Final = (
     "icmp-limit",
     "memory-full",
     "waiting-full",
+    "bad-seal",
 )
 
 # NAMES[reason] in a few words, which follow a number of packets (docs/operations.md says what to do)
@@ -106,4 +108,5 @@ MEANINGS: Final = (
     "ICMP errors beyond the rate that we send",
     "for new flows, for which there was no memory",
     "datagrams that came before their way was open, too many to wait",
+    "datagrams from a proxy that could not be decrypted, or came twice, or too late",
 )

@@ -1,10 +1,10 @@
-"""The header of SOCKS 5 in front of datagrams."""
+"""The headers of SOCKS 5 and Shadowsocks in front of datagrams."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunproxy.datagram.socks_framing import SocksFraming
+from tunproxy.datagram.socks_framing import AddressFraming, SocksFraming
 from tunproxy.flow.framing import CUT_OFF, FRAGMENT, MAX_HEADER, UNKNOWN
 
 V4 = bytes([192, 0, 2, 7])
@@ -67,3 +67,38 @@ def test_any_octets_give_an_offset_within_them_or_a_reason(data: bytes) -> None:
         assert FRAMING.source_of(data[:offset]) is not None
     else:
         assert offset in (CUT_OFF, FRAGMENT, UNKNOWN)
+
+
+# an address alone
+
+
+@given(
+    st.sampled_from([V4, V6]),
+    st.integers(0, 65535),
+    st.text(st.sampled_from("abc.-"), max_size=255),
+    st.binary(),
+)
+def test_address_alone_is_what_socks_has_behind_its_first_octets(
+    target: bytes, port: int, host: str, payload: bytes
+) -> None:
+    bare = AddressFraming()
+    header = bare.header_for(target, port, host)
+    assert b"\0\0\0" + header == FRAMING.header_for(target, port, host)
+    assert bare.payload_off(header + payload) == len(header)
+    for end in range(len(header)):
+        assert bare.payload_off(header[:end]) == CUT_OFF
+    source, same = bare.source_of(header), FRAMING.source_of(b"\0\0\0" + header)
+    assert source is not None
+    assert same is not None
+    assert (source.address, source.name, source.port) == (same.address, same.name, same.port)
+
+
+@given(st.binary(max_size=300))
+def test_any_octets_give_an_address_alone_or_a_reason(data: bytes) -> None:
+    bare = AddressFraming()
+    offset = bare.payload_off(data)
+    assert offset <= len(data)
+    if offset >= 0:
+        assert bare.source_of(data[:offset]) is not None
+    else:
+        assert offset in (CUT_OFF, UNKNOWN)

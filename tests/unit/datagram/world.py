@@ -64,7 +64,10 @@ class TinyPoller(Poller):
         self.deadlines: list[tuple[int, Timed]] = []
 
     def watch(self, fd: int, descriptor: Descriptor, events: int) -> None:
-        self.epoll.register(fd, events)
+        if fd in self.watched:
+            self.epoll.modify(fd, events)
+        else:
+            self.epoll.register(fd, events)
         self.watched[fd] = descriptor
 
     def forget(self, fd: int) -> None:

@@ -20,7 +20,9 @@ from tunproxy.datagram.kept import MOST_DATAGRAMS
 from tunproxy.datagram.reassembly import LIFETIME, Reassembler
 from tunproxy.datagram.table import DatagramTable
 from tunproxy.flow.counters import Counters
+from tunproxy.flow.framing import Framing
 from tunproxy.flow.ports import DatagramRequest, Opener, SocketMaker
+from tunproxy.flow.seal import Seal
 from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.targets import Targets
 from tunproxy.flow.tcp_table import TcpTable
@@ -189,6 +191,43 @@ def without_a_way() -> Stack:
     return Stack(verdict=OPEN, opener=Patient()).take(*[udp(size=40 + n) for n in range(MOST_DATAGRAMS + 3)])
 
 
+class Forging(Patient):
+    """Opens ways to a server whose seal nobody can open, and which answers at once."""
+
+    def open_datagrams(self, info: FlowInfo, verdict: Verdict, request: DatagramRequest) -> None:
+        self.server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.server.bind(("127.0.0.1", 0))
+        self.way = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.way.setblocking(False)
+        self.way.connect(self.server.getsockname())
+        request.opened(self.way, Framing(), NeverOpen())
+
+    def close_datagrams(self, request: DatagramRequest) -> None:
+        self.way.close()
+        self.server.close()
+
+
+class NeverOpen(Seal):
+    """Seals nothing, and opens nothing."""
+
+    def seal(self, header: bytes, payload: bytes | memoryview) -> bytes:
+        return header + payload
+
+    def open(self, datagram: bytes) -> bytes | None:
+        return None
+
+
+def from_a_forger() -> Stack:
+    forging = Forging()
+    stack = Stack(verdict=OPEN, opener=forging).take(udp())
+    for data in (b"forged", b"", b"forged again"):
+        forging.server.sendto(data, forging.way.getsockname())
+    while sum(stack.counters.drops) < 3:
+        stack.dataplane.poll(0)
+    stack.datagrams.close()
+    return stack
+
+
 def without_memory() -> Stack:
     stack = Stack()
     budget = stack.tcp._budget  # what holds so much is another test's affair
@@ -226,6 +265,7 @@ CASES: dict[str, tuple[Callable[[], Stack], int]] = {
     "rejected": (lambda: Stack(verdict=DROP).take(tcp(SYN)), 1),
     "memory-full": (without_memory, 1),
     "waiting-full": (without_a_way, 3),
+    "bad-seal": (from_a_forger, 3),
     "echo-forbidden": (lambda: Stack(Sockets(none_for={"ping": errno.EACCES})).take(icmp(8)), 1),
 }
 
