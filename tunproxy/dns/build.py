@@ -11,7 +11,7 @@ from tunproxy.dns.cache import AnswerCache
 from tunproxy.dns.checks import check_settings, packed_of
 from tunproxy.dns.contributed import Lookups
 from tunproxy.dns.datagrams import DnsDatagrams
-from tunproxy.dns.fake_store import FakeStore
+from tunproxy.dns.fake_store import FakeStore, StoreFiles
 from tunproxy.dns.fakeip import FakePool
 from tunproxy.dns.hosts import HOSTS_FILE, Hosts
 from tunproxy.dns.makers import build_router
@@ -67,6 +67,7 @@ def build_dns(
     *,
     names: NameTable | None = None,
     fakes: FakePool | None = None,
+    fake_files: StoreFiles | None = None,
     wants_fake: Callable[[str], bool] | None = None,
     lookups: Lookups | None = None,
     now: Callable[[], Micros] = clock.now,
@@ -74,8 +75,9 @@ def build_dns(
     """Return what settings ask for, None where they ask for nothing; raises ConfigError. Opens no socket.
 
     names is where what clients are told is remembered, fakes the pool of fake addresses, where there is one
-    already. wants_fake tells which names get fake addresses, where rules are to say that. lookups are
-    resolvers of plugins, by the names that settings have for them.
+    already. fake_files are those of a new pool, opened by somebody for us, and ours from now on. wants_fake
+    tells which names get fake addresses, where rules are to say that. lookups are resolvers of plugins, by
+    the names that settings have for them.
     """
     check_settings(settings)
     if settings.mode == OFF:
@@ -86,7 +88,7 @@ def build_dns(
     if settings.mode == FAKE_IP and fakes is None:
         fakes = FakePool(
             now,
-            _store(settings),
+            _store(settings, fake_files),
             ipv4=settings.fake_ip_range,
             ipv6=settings.fake_ip_range6,
             filtered=settings.fake_ip_filter,
@@ -109,13 +111,13 @@ def build_dns(
     )
 
 
-def _store(settings: DnsSettings) -> FakeStore | None:
+def _store(settings: DnsSettings, files: StoreFiles | None) -> FakeStore | None:
     """Return what keeps fake addresses from one run to the next; None for nothing. Raises ConfigError."""
     if settings.fake_ip_file is None:
         return None
     try:
         ranges = f"{settings.fake_ip_range} {settings.fake_ip_range6}".strip()
-        return FakeStore(settings.fake_ip_file, ranges)
+        return FakeStore(settings.fake_ip_file, ranges, files)
     except ConfigError as error:
         if settings.needs_fake_ip_file:
             raise

@@ -15,6 +15,7 @@ import logging
 import os
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,40 +25,71 @@ _log: Final = logging.getLogger(__name__)
 _SLACK: Final = 10_000  # our choice: lines that no longer count, before the file is written anew
 
 
+@dataclass(frozen=True)
+class StoreFiles:
+    """The file and its lock, opened: by somebody with the right to, for a process that has it no longer."""
+
+    fd: int
+    lock_fd: int
+
+    def close(self) -> None:
+        """Let go of both. The lock is held until the last process has closed it."""
+        os.close(self.fd)
+        os.close(self.lock_fd)
+
+
+def open_files(path: Path) -> StoreFiles:
+    """Open the file at path and its lock, which is not taken, and make what is not there.
+
+    Raises ConfigError.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock_fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except BaseException:
+            os.close(lock_fd)
+            raise
+    except OSError as error:
+        raise _cannot("open", path, error) from error
+    return StoreFiles(fd, lock_fd)
+
+
 class FakeStore:
     """The file at path, which belongs to us until close(). ranges are those of the addresses.
 
-    Raises ConfigError where it cannot be opened, or another process has it. A file for other ranges, or
+    files are those of ``open_files``, which belong to us from now on; without any they are opened here.
+    Raises ConfigError where they cannot be opened, or another process has them. A file for other ranges, or
     which is something else, is begun anew.
     """
 
-    def __init__(self, path: Path, ranges: str) -> None:
+    def __init__(self, path: Path, ranges: str, files: StoreFiles | None = None) -> None:
         self._path: Final = path
         self._head: Final = f"tunproxy fake-ip 1 {ranges}\n".encode()
         self._lines = 0
         self._has_failed = False
         self._may_replace = True
+        files = files if files is not None else open_files(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock_fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise _cannot("open", path, error) from error
-        try:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            fcntl.flock(files.lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            os.close(self._lock_fd)
+            files.close()
             raise ConfigError(
                 f"cannot use {path}: another tunproxy has it (name another file, or stop that one)"
             ) from error
         except OSError as error:
-            os.close(self._lock_fd)
-            raise _cannot("open", path, error) from error
+            files.close()
+            raise _cannot("lock", path, error) from error
+        self._fd = self._current(files.fd)
+        self._lock_fd: Final = files.lock_fd
 
     def load(self) -> dict[int, str]:
         """Return the names by number, those used earlier first, and make the file ready for more."""
         try:
-            data = self._path.read_bytes()
+            with open(self._fd, "rb", closefd=False) as file:
+                file.seek(0)
+                data = file.read()
         except OSError as error:
             raise _cannot("read", self._path, error) from error
         found: dict[int, str] = {}
@@ -127,6 +159,17 @@ class FakeStore:
         with contextlib.suppress(OSError):
             os.close(self._fd)
             os.close(self._lock_fd)
+
+    def _current(self, fd: int) -> int:
+        """Return fd, or another one for the file that has taken its place before we had the lock."""
+        try:
+            if os.path.samestat(os.fstat(fd), os.stat(self._path)):
+                return fd
+            fresh = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError:  # we may not look: who has opened it for us has just done so
+            return fd
+        os.close(fd)
+        return fresh
 
     def _mend(self, data: bytes) -> None:
         """Make the file, in which data is, ready for more without replacing it."""

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Sequence
 from typing import Final
 
+from tunproxy.dns.capitals import CapitalsTransport
 from tunproxy.dns.checks import domain_of
 from tunproxy.dns.contributed import Lookups, LookupTransport
 from tunproxy.dns.locations import Location, parse_location
@@ -11,7 +12,7 @@ from tunproxy.dns.over_tcp import TcpTransport
 from tunproxy.dns.over_udp import UdpTransport
 from tunproxy.dns.resolvers import Group, NameBootstrap, Resolver, Router
 from tunproxy.dns.settings import RACE, SYSTEM, DnsSettings
-from tunproxy.dns.transport import Bootstrap, Endpoint
+from tunproxy.dns.transport import Bootstrap, Endpoint, Transport
 from tunproxy.errors import ConfigError
 from tunproxy.flow.ports import SocketMaker
 from tunproxy.upstream.base import Dialer
@@ -28,12 +29,16 @@ def make_resolver(
     context: ssl.SSLContext | None = None,
     bootstrap: Bootstrap | None = None,
     subnet: str = "",
+    random_capitals: bool = True,
 ) -> Resolver:
     """Return the resolver at location; context says whom TLS trusts, the system's authorities by default."""
     endpoint = Endpoint(location.host, location.port, location.address, bootstrap)
     tcp = TcpTransport(dialer, endpoint)
     if location.scheme == "udp":
-        return Resolver(location.text, UdpTransport(sockets, endpoint), tcp, subnet=subnet)
+        udp: Transport = UdpTransport(sockets, endpoint)
+        if random_capitals:
+            udp = CapitalsTransport(location.text, udp, tcp)
+        return Resolver(location.text, udp, tcp, subnet=subnet)
     if location.scheme == "tcp":
         return Resolver(location.text, tcp, subnet=subnet)
     context = context or ssl.create_default_context()
@@ -102,6 +107,7 @@ class _Makes:
                 context=self._tls() if location.scheme in ("tls", "https") else None,
                 bootstrap=bootstrap,
                 subnet=self._settings.client_subnet,
+                random_capitals=self._settings.random_capitals,
             )
             self._made[location.text] = made
         return made

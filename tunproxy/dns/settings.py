@@ -42,6 +42,7 @@ class DnsSettings:
     hosts_file: bool = True
     cache_size: int = MAX_ENTRIES
     serve_stale: int = 0
+    random_capitals: bool = True
     client_subnet: str = ""
     ca_file: Path | None = None
     fake_ip_range: str = IPV4_RANGE

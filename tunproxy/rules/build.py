@@ -212,7 +212,8 @@ class Builder:
             except RegexError as error:
                 self.skipped.append(f"{name}: expression {text!r}: {error}")
         domains = DomainSet(entries.exact, entries.suffix, content.below, content.wildcard)
-        return CompiledSet(domains, entries.keyword, regexes, AddressSet(entries.ranges), matchers)
+        addresses = AddressSet(entries.ranges)
+        return CompiledSet(domains, entries.keyword, regexes, addresses, matchers, content.tries)
 
 
 def gather(content: RuleSetContent) -> Gathered:

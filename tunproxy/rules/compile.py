@@ -14,7 +14,7 @@ from tunproxy.rules.keywords import KeywordIndex
 from tunproxy.rules.logic import PassedOver
 from tunproxy.rules.model import Condition, Rule, RuleError, RuleErrors, RuleSetContent
 from tunproxy.rules.numbers import KeyIndex
-from tunproxy.rules.parse import moved, similar, target_field
+from tunproxy.rules.parse import MAX_HINTS, moved, similar, target_field
 from tunproxy.rules.policy import AddressIndex, CompiledRules, RuleList, SubRules
 from tunproxy.rules.ports import parse_numbers
 from tunproxy.rules.ranges import RangeIndex
@@ -68,27 +68,30 @@ def unknown_references(
     rules: Sequence[Rule], rule_sets: Collection[str], targets: Collection[str], lists: Lists
 ) -> list[RuleError]:
     """Return an error for every target, rule set and sub-rule that does not exist."""
-    errors = []
+    errors: list[RuleError] = []
     known = {*targets, *BUILT_IN}
     for rule in [*rules, *(rule for rules_there in lists.values() for rule in rules_there)]:
         if rule.condition.kind == "SUB-RULE":
             if rule.target not in lists:
-                errors.append(_unknown("sub-rule", rule.target, lists, rule))
+                errors.append(_unknown("sub-rule", rule.target, lists, rule, errors))
         elif rule.target not in known:
-            errors.append(_unknown("target", rule.target, known, rule))
+            errors.append(_unknown("target", rule.target, known, rule, errors))
         for name in sets_in(rule.condition):
             if name not in rule_sets:
-                errors.append(_unknown("rule set", name, rule_sets, rule))
+                errors.append(_unknown("rule set", name, rule_sets, rule, errors))
     for name in _in_circles(lists):
         rule = lists[name][0]
         errors.append(RuleError(rule.position, f"sub-rule {name!r} leads back to itself"))
     return errors
 
 
-def _unknown(what: str, name: str, known: Collection[str], rule: Rule) -> RuleError:
-    """Return the error, placed where name stands in the rule's text."""
+def _unknown(
+    what: str, name: str, known: Collection[str], rule: Rule, before: Sequence[RuleError]
+) -> RuleError:
+    """Return the error, placed where name stands in the rule's text; before are those there are already."""
     at = rule.text.find(name) if what == "rule set" else target_field(rule.text).at
-    return RuleError(moved(rule.position, max(at, 0)), f"unknown {what} {name!r}", similar(name, known))
+    meant = similar(name, known) if len(before) < MAX_HINTS else ""
+    return RuleError(moved(rule.position, max(at, 0)), f"unknown {what} {name!r}", meant)
 
 
 def _in_circles(lists: Lists) -> list[str]:

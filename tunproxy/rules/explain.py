@@ -187,7 +187,7 @@ class _Asker:
         looked = f"{name_of(self.facts)}, {address_of(self.facts, source=params_of(condition)[0])}"
         if answer != MATCHED or not self.facts.host:
             return looked
-        entry = self.builder.members(set_name(condition)).domains.entry(self.facts.host)
+        entry = self.builder.members(set_name(condition)).entry(self.facts.host)
         return f"{looked}: entry {entry!r}" if entry else looked
 
 

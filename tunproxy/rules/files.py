@@ -11,7 +11,7 @@ from pathlib import Path
 from tunproxy.errors import ConfigError
 from tunproxy.rules.kinds import FOREIGN_PARAMS, NO_CUSTOM, CustomKinds, kind_of, why_never
 from tunproxy.rules.model import Condition, Position, Rule, RuleError
-from tunproxy.rules.parse import parse_rule
+from tunproxy.rules.parse import MAX_HINTS, parse_rule
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_LINE = 10_000  # our choice; what is longer is no rule
@@ -93,9 +93,9 @@ def _take(result: RuleFile, text: str, number: int, custom: CustomKinds) -> None
         result.errors.append(RuleError(position, f"line of {len(stripped)} characters (at most {MAX_LINE})"))
         return
     try:
-        rule = parse_rule(stripped, position, custom)
+        rule = parse_rule(stripped, position, custom, hints=len(result.errors) < MAX_HINTS)
     except RuleError as error:
-        result.errors.append(error)
+        result.errors.append(error.with_traceback(None))  # which holds result: a circle for each
         return
     result.rules.append(rule)
     result.warnings.extend(Notice(position, message) for message in oddities(rule.condition))

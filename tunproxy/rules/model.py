@@ -7,6 +7,7 @@ of it what flows are matched with.
 from dataclasses import dataclass, field
 
 from tunproxy.errors import ConfigError
+from tunproxy.rules.name_trie import NameTrie
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class RuleSetContent:
     regex: list[str] = field(default_factory=list)  # names in which this RE2 expression is found
     ranges: list[tuple[int, int, int]] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)  # everything else
+    tries: list[NameTrie] = field(default_factory=list)  # names, packed (``rulesets.unfold``)
     skipped: list[tuple[Position, str]] = field(default_factory=list)
 
 

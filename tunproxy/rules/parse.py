@@ -29,6 +29,7 @@ from tunproxy.rules.regex_syntax import RegexError
 IN_LOGIC = frozenset({"MATCH", "SUB-RULE"})  # not allowed in parentheses
 IN_SETS = frozenset({"MATCH", "SUB-RULE", "RULE-SET"})  # not allowed in a rule set
 MAX_DEPTH = 32  # our choice: how deep conditions nest
+MAX_HINTS = 200  # our choice: to look for what was meant takes most of a millisecond
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +50,14 @@ def fields_of(text: str, at: int = 0) -> list[Field]:
     return fields
 
 
-def parse_rule(text: str, position: Position, custom: CustomKinds = NO_CUSTOM) -> Rule:
+def parse_rule(text: str, position: Position, custom: CustomKinds = NO_CUSTOM, *, hints: bool = True) -> Rule:
     """Return the rule that text is; position is where text begins. Raises RuleError.
 
     custom are the types of rules that are not built in. Whether target, rule set and sub-rule exist is for
-    ``compile`` to say, who knows them.
+    ``compile`` to say, who knows them. hints: errors say what may have been meant; whoever has had MAX_HINTS
+    of them can do without.
     """
-    reader = _Reader(position, custom)
+    reader = _Reader(position, custom, hints=hints)
     fields = fields_of(text)
     kind = reader.kind(fields[0], frozenset())
     if kind == "MATCH":
@@ -77,9 +79,11 @@ def parse_rule(text: str, position: Position, custom: CustomKinds = NO_CUSTOM) -
     return Rule(condition, fields[2].text, position, text)
 
 
-def parse_condition(text: str, position: Position, forbidden: frozenset[str] = IN_SETS) -> Condition:
-    """Return the condition that text is, a rule without a target. Raises RuleError."""
-    return _Reader(position).bare(text, 0, forbidden, 0)
+def parse_condition(
+    text: str, position: Position, forbidden: frozenset[str] = IN_SETS, *, hints: bool = True
+) -> Condition:
+    """Return the condition that text is, a rule without a target. Raises RuleError. hints as above."""
+    return _Reader(position, hints=hints).bare(text, 0, forbidden, 0)
 
 
 def target_field(text: str) -> Field:
@@ -110,9 +114,14 @@ def similar(word: str, known: Iterable[str]) -> str:
 class _Reader:
     """Reads the parts of one line."""
 
-    def __init__(self, position: Position, custom: CustomKinds = NO_CUSTOM) -> None:
+    def __init__(self, position: Position, custom: CustomKinds = NO_CUSTOM, *, hints: bool = True) -> None:
         self.position = position
         self.custom = custom
+        self.hints = hints
+
+    def similar(self, word: str, known: Iterable[str]) -> str:
+        """Return what may have been meant, "" where nobody wants to know any more."""
+        return similar(word, known) if self.hints else ""
 
     def error(self, at: int, message: str, suggestion: str = "") -> RuleError:
         return RuleError(moved(self.position, at), message, suggestion)
@@ -123,7 +132,7 @@ class _Reader:
         if not kind:
             raise self.error(field.at, "no rule type (write TYPE,PAYLOAD,TARGET)")
         if kind not in KINDS and kind not in self.custom:
-            meant = ELSEWHERE.get(kind, "") or similar(kind, [*KINDS, *self.custom])
+            meant = ELSEWHERE.get(kind, "") or self.similar(kind, [*KINDS, *self.custom])
             raise self.error(field.at, f"unknown rule type {field.text!r}", meant)
         if kind in forbidden:
             raise self.error(field.at, f"{kind} is not allowed here")
@@ -164,7 +173,7 @@ class _Reader:
     def param(self, field: Field) -> str:
         """Return one parameter."""
         if field.text not in PARAMS and field.text not in FOREIGN_PARAMS:
-            raise self.error(field.at, f"unknown parameter {field.text!r}", similar(field.text, PARAMS))
+            raise self.error(field.at, f"unknown parameter {field.text!r}", self.similar(field.text, PARAMS))
         return field.text
 
     def children(self, kind: str, text: str, at: int, depth: int) -> tuple[Condition, ...]:

@@ -87,6 +87,11 @@ class RuleList:
         self.target_ports: Final = target_ports
         self.source_ports: Final = source_ports
         self.networks: Final = networks
+        # Which indexes have something in them: an empty one costs a flow memory that is not in the cache.
+        self._has_networks: Final = len(networks.first) > 0
+        self._has_sources: Final = not sources.empty
+        self._has_target_ports: Final = not target_ports.empty
+        self._has_source_ports: Final = not source_ports.empty
         self.named: Final = Numbers()
         self.named.all = named
         self.resolving: Final = Numbers()
@@ -151,7 +156,7 @@ class RuleList:
 
     def _indexed(self, facts: Facts, start: i64) -> i64:
         """Return the lowest rule at or after start that an index finds, or NONE."""
-        best = self.networks.next(facts.network, start)
+        best = self.networks.next(facts.network, start) if self._has_networks else NONE
         if facts.host != "":
             found = self.domains.next(facts.host, start)
             if found < best:
@@ -163,14 +168,19 @@ class RuleList:
             found = self.targets.next(facts.target, start)
             if found < best:
                 best = found
-        found = self.sources.next(facts.source, start)
-        if found < best:
-            best = found
-        found = self.target_ports.next(facts.target_port, start)
-        if found < best:
-            best = found
-        found = self.source_ports.next(facts.source_port, start)
-        return found if found < best else best
+        if self._has_sources:
+            found = self.sources.next(facts.source, start)
+            if found < best:
+                best = found
+        if self._has_target_ports:
+            found = self.target_ports.next(facts.target_port, start)
+            if found < best:
+                best = found
+        if self._has_source_ports:
+            found = self.source_ports.next(facts.source_port, start)
+            if found < best:
+                best = found
+        return best
 
 
 @final

@@ -18,6 +18,7 @@ from tunproxy.rules.facts import (
 )
 from tunproxy.rules.keywords import KeywordIndex
 from tunproxy.rules.logic import needs_of_all
+from tunproxy.rules.name_trie import NameTrie
 from tunproxy.rules.numbers import NONE
 from tunproxy.rules.prefixes import AddressSet, without_address
 
@@ -34,18 +35,32 @@ class CompiledSet:
         regexes: list[Expression],
         addresses: AddressSet,
         conditions: list[Matcher],
+        tries: list[NameTrie],
     ) -> None:
         self.domains: Final = domains
+        self.tries: Final = tries
         self.keywords: Final = KeywordIndex([(word.lower(), 0) for word in keywords])
         self.regexes: Final = regexes
         self.addresses: Final = addresses
         self.conditions: Final = conditions
-        self.has_names: Final = not domains.empty or not self.keywords.empty or len(regexes) > 0
+        few = domains.empty and self.keywords.empty and len(regexes) == 0
+        self.has_names: Final = not few or len(tries) > 0
+
+    def entry(self, host: str) -> str:
+        """Return an entry, other than a word or an expression, that fits host; "" if there is none."""
+        found = self.domains.entry(host)
+        for trie in self.tries:
+            if found == "":
+                found = trie.entry(host)
+        return found
 
     def has_name(self, host: str) -> bool:
         """Return whether an entry for names fits host."""
         if self.domains.has(host) or self.keywords.next(host, 0) != NONE:
             return True
+        for trie in self.tries:
+            if trie.entry(host) != "":
+                return True
         for regex in self.regexes:  # noqa: SIM110 - a generator costs more than the loop
             if regex.found(host):
                 return True

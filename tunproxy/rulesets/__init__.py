@@ -16,7 +16,8 @@ Theory of operation
     stand ``clash_text``, ``clash_yaml``, ``hosts`` and ``adguard``. ``octets``, ``unpack``, ``louds`` and
     ``protobuf`` read binary data for ``mrs``, ``srs``, ``geosite`` and ``geoip``; ``mmdb`` asks maxminddb. A
     sing-box rule is the same dictionary whether it comes from ``sing_json`` or ``srs``; ``sing_rule`` makes
-    conditions of it. ``files`` is the one that opens files and finds out what is in them.
+    conditions of it. Names of ``mrs`` stay packed, and ``unfold`` lists them. ``files`` is the one that opens
+    files and finds out what is in them.
     ``write_clash`` and ``write_sing`` write sets for others; ``convert`` turns whole configurations into
     rule lines.
 """

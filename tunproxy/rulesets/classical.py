@@ -4,7 +4,7 @@ from typing import Final
 
 from tunproxy.rules.kinds import why_never
 from tunproxy.rules.model import Condition, Position, RuleError, RuleSetContent
-from tunproxy.rules.parse import parse_condition
+from tunproxy.rules.parse import MAX_HINTS, parse_condition
 from tunproxy.rulesets.items import clean_name, parse_prefix
 
 _NOWHERE: Final = Position("", 1, 1)
@@ -25,7 +25,7 @@ def add_condition(content: RuleSetContent, item: str) -> str:
                 content.ranges.append(found)
                 return ""
     try:
-        condition = parse_condition(item, _NOWHERE)
+        condition = parse_condition(item, _NOWHERE, hints=len(content.skipped) < MAX_HINTS)
     except RuleError as error:
         return error.message + (f" (did you mean {error.suggestion!r}?)" if error.suggestion else "")
     why = why_never(condition)

@@ -1,7 +1,8 @@
 """Rule-set files: open them, find out what they are, read them. No other module but mmdb opens files."""
 
 import os
-from typing import Final
+from collections.abc import Iterator
+from typing import BinaryIO, Final
 
 from tunproxy.rules.model import RuleSetContent
 from tunproxy.rulesets.adguard import read_adguard
@@ -19,6 +20,7 @@ from tunproxy.rulesets.srs import MAGIC as SRS_MAGIC
 from tunproxy.rulesets.srs import read_srs
 
 MAX_FILE: Final = 256 << 20  # our choice: ten times the largest set in use
+PART: Final = 1 << 20  # octets that are read at once
 
 FORMATS: Final = ("yaml", "text", "mrs", "json", "srs", "geosite", "geoip", "mmdb", "hosts", "adguard")
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"  # RFC 8878 §3.1.1
@@ -79,12 +81,23 @@ def read_octets(path: str | os.PathLike[str]) -> bytes:
     name = os.fspath(path)
     try:
         with open(path, "rb") as file:
-            data = file.read(MAX_FILE + 1)
+            data = b"".join(_parts(file))
     except OSError as error:
         raise broken(name, f"cannot read the file: {error.strerror}") from error
     if len(data) > MAX_FILE:
         raise broken(name, f"the file has more than {MAX_FILE} octets")
     return data
+
+
+def _parts(file: BinaryIO) -> Iterator[bytes]:
+    """Yield what a file holds, until that is more than MAX_FILE; room is made for what is there only."""
+    left = MAX_FILE
+    while left >= 0:
+        part = file.read(PART)
+        if not part:
+            return
+        left -= len(part)
+        yield part
 
 
 def detect(data: bytes, name: str) -> str:

@@ -4,6 +4,7 @@ import re
 
 from tunproxy.rules.model import Condition, RuleSetContent
 from tunproxy.rulesets.items import prefixes_of
+from tunproxy.rulesets.unfold import unfolded
 
 
 def rule_text(condition: Condition) -> str:
@@ -57,6 +58,7 @@ def range_conditions(found: tuple[int, int, int], kind: str = "IP-CIDR") -> list
 
 def entries(content: RuleSetContent) -> list[Condition]:
     """Return all that content holds as conditions, of which a flow has to meet one."""
+    content = unfolded(content)
     found = [Condition("DOMAIN", name) for name in content.exact]
     found += [Condition("DOMAIN-SUFFIX", name) for name in content.suffix]
     found += [below_condition(name) for name in content.below]
@@ -78,3 +80,4 @@ def extend(content: RuleSetContent, more: RuleSetContent) -> None:
     content.regex += more.regex
     content.ranges += more.ranges
     content.conditions += more.conditions
+    content.tries += more.tries

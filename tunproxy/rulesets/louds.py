@@ -56,7 +56,7 @@ def read_keys(leaves: "array[int]", bitmap: "array[int]", labels: bytes, name: s
         if behind == at:
             if at != len(octets):
                 raise broken(name, "the trie of names is damaged (labels are left over)")
-            return keys if octets.isascii() else [_decoded(key) for key in keys]
+            return keys if octets.isascii() else [decoded(key) for key in keys]
         # Each node's text once for each child, and the child's label before it; all of it in C.
         parents = chain.from_iterable(map(repeat, level, map(len, runs)))
         level = list(map(add, octets[at:behind], parents))
@@ -120,11 +120,12 @@ class _Runs:
 
 def _bit_text(words: "array[int]") -> str:
     """Return the bits as digits."""
-    number = int.from_bytes(_little_endian(words), "little")
+    number = int.from_bytes(little_endian(words), "little")
     return f"{number:0{64 * len(words)}b}"[::-1]
 
 
-def _little_endian(words: "array[int]") -> bytes:
+def little_endian(words: "array[int]") -> bytes:
+    """Return the words' octets, the low one first."""
     if sys.byteorder == "little":
         return words.tobytes()
     swapped = words[:]
@@ -132,7 +133,7 @@ def _little_endian(words: "array[int]") -> bytes:
     return swapped.tobytes()
 
 
-def _decoded(key: str) -> str:
+def decoded(key: str) -> str:
     """Return a key of octets as text: its characters were written backwards, but not the octets of one."""
     if key.isascii():
         return key

@@ -10,10 +10,12 @@ import struct
 from typing import Final
 
 from tunproxy.rules.model import RuleSetContent
+from tunproxy.rules.name_trie import NameTrie
 from tunproxy.rulesets.items import MAPPED, make_range
-from tunproxy.rulesets.louds import read_keys
+from tunproxy.rulesets.louds import MAX_LABELS, little_endian
 from tunproxy.rulesets.notes import Notes, broken
 from tunproxy.rulesets.octets import Octets
+from tunproxy.rulesets.unfold import add_keys, patterns_in
 from tunproxy.rulesets.unpack import unpack_zstd
 
 MAGIC: Final = b"MRS\x01"
@@ -43,22 +45,17 @@ def read_mrs(data: bytes, name: str, behavior: str = "") -> RuleSetContent:
 
 
 def _read_domains(octets: Octets) -> RuleSetContent:
+    """Return the names, which stay packed but for those with a `*`."""
     leaves = octets.words(octets.i64())
     bitmap = octets.words(octets.i64())
     labels = octets.take(octets.count(octets.i64(), 1))
-    keys = read_keys(leaves, bitmap, labels, octets.name)
-    content = RuleSetContent()
-    # `x` and `+.x` together are Clash's `+.x`, `+.x` alone is `.x`.
-    deep = [key[2:] for key in keys if key.startswith("+.")]
-    plain = {key for key in keys if not key.startswith("+.")} if deep else keys
-    if deep:
-        whole = set(deep).intersection(plain)
-        content.suffix = [key for key in deep if key in whole and "*" not in key]
-        content.below = [key for key in deep if key not in whole and "*" not in key]
-        content.wildcard = [("+." if key in whole else ".") + key for key in deep if "*" in key]
-        plain = [key for key in keys if key not in whole and not key.startswith("+.")]
-    content.exact = [key for key in plain if "*" not in key]
-    content.wildcard += [key for key in plain if "*" in key]
+    if len(labels) > MAX_LABELS:
+        raise broken(octets.name, f"the trie has more than {MAX_LABELS} nodes")
+    trie = NameTrie(little_endian(leaves), little_endian(bitmap), labels)
+    if not trie.whole:
+        raise broken(octets.name, f"the trie of names is damaged ({len(labels)} labels, {trie.nodes} nodes)")
+    content = RuleSetContent(tries=[trie])
+    add_keys(content, patterns_in(trie, octets.name))
     return content
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from tunproxy.rules.model import Condition, RuleSetContent
 from tunproxy.rulesets.logic import all_of, any_of, below_condition, entries, negated
+from tunproxy.rulesets.unfold import unfolded
 
 
 def subtract(content: RuleSetContent, exceptions: RuleSetContent) -> RuleSetContent:
@@ -15,6 +16,7 @@ def subtract(content: RuleSetContent, exceptions: RuleSetContent) -> RuleSetCont
     unwanted = entries(exceptions)
     if not unwanted:
         return content
+    content, exceptions = unfolded(content), unfolded(exceptions)
     patterns = entries(RuleSetContent(wildcard=exceptions.wildcard, keyword=exceptions.keyword,
                                       regex=exceptions.regex, ranges=exceptions.ranges,
                                       conditions=exceptions.conditions))  # fmt: skip

@@ -8,6 +8,7 @@ from tunproxy.rulesets.items import MAPPED, prefixes_of
 from tunproxy.rulesets.logic import entries, rule_text
 from tunproxy.rulesets.louds import write_keys
 from tunproxy.rulesets.mrs import DOMAIN_CODE, FORM, IPCIDR_CODE, MAGIC
+from tunproxy.rulesets.unfold import unfolded
 from tunproxy.rulesets.unpack import pack_zstd
 
 
@@ -15,6 +16,7 @@ def items_of(content: RuleSetContent, behavior: str) -> tuple[list[str], int]:
     """Return the items of a provider with this behavior, and how many entries it cannot hold."""
     if behavior == CLASSICAL:
         return [rule_text(condition) for condition in entries(content)], 0
+    content = unfolded(content)
     names = [f"+.{name}" for name in content.suffix] + [f".{name}" for name in content.below]
     names += content.exact + content.wildcard
     others = len(content.keyword) + len(content.regex) + len(content.conditions)

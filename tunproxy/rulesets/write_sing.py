@@ -20,6 +20,7 @@ from tunproxy.rulesets.srs import (
     SUFFIX_MARK,
     TEXT_ITEMS,
 )
+from tunproxy.rulesets.unfold import unfolded
 
 VERSION: Final = 2  # the lowest that has all that we write, so that old programs can read it
 
@@ -37,6 +38,7 @@ _NUMBER_OF: Final = {
 
 def rules_of(content: RuleSetContent) -> tuple[list[dict[str, object]], int]:
     """Return the set as rules, and how many entries sing-box has no rule for."""
+    content = unfolded(content)
     main: dict[str, object] = {}
     suffix = content.suffix + [f".{name}" for name in content.below]
     regex = content.regex + [pattern_condition(pattern).payload for pattern in content.wildcard]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tunproxy.dns.fake_store import FakeStore
+from tunproxy.dns.fake_store import FakeStore, open_files
 from tunproxy.errors import ConfigError
 
 
@@ -85,6 +85,45 @@ def test_file_is_one_processs(path: Path) -> None:
         FakeStore(path, "ranges")
     store.close()
     FakeStore(path, "ranges").close()
+
+
+def test_file_is_opened_by_one_and_used_by_another(path: Path) -> None:
+    files = open_files(path)
+    store = FakeStore(path, "ranges", files)
+    store.load()
+    store.append(16, "a.example")
+    with pytest.raises(ConfigError, match="another tunproxy has it"):
+        FakeStore(path, "ranges", open_files(path))
+    store.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(files.fd)
+    assert load(path) == {16: "a.example"}
+
+
+def test_file_that_was_replaced_after_it_was_opened_is_not_written_to(path: Path) -> None:
+    files = open_files(path)
+    store = FakeStore(path, "ranges")
+    store.load()  # which writes it anew
+    store.append(16, "a.example")
+    store.close()
+    store = FakeStore(path, "ranges", files)
+    assert store.load() == {16: "a.example"}
+    store.append(17, "b.example")
+    store.close()
+    assert load(path) == {16: "a.example", 17: "b.example"}
+
+
+def test_file_that_was_opened_for_us_is_used_where_we_may_not_look(path: Path) -> None:
+    files = open_files(path)
+    path.unlink()
+    path.parent.joinpath("fake-ip.lock").unlink()
+    path.parent.rmdir()
+    path.parent.write_text("")  # so that nothing can be opened below it, whoever we are
+    store = FakeStore(path, "ranges", files)
+    assert store.load() == {}
+    store.append(16, "a.example")
+    assert b"16 a.example" in os.pread(store.fileno(), 1000, 0)
+    store.close()
 
 
 def test_file_that_cannot_be_is_the_users_mistake(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ def test_resolver_with_a_name_is_found_by_those_with_an_address(certificate: Pat
                 ca_file=certificate,
             )
             assert texts(await found.server.answer(query(), CLIENT)) == ["www.example 60 A 192.0.2.1"]
-            asked = [dns.message.from_wire(wire).question[0].to_text() for wire, _ in plain.queries]
-            assert asked == ["dns.example. IN A", "dns.example. IN AAAA"]
+            asked = [dns.message.from_wire(wire).question[0].to_text().lower() for wire, _ in plain.queries]
+            assert asked == ["dns.example. in a", "dns.example. in aaaa"]  # with capitals by chance
             [(sent, _)] = private.queries
             assert len(sent) == 128, "padded"
             assert sockets.made == ["udp", "udp", "tcp"]
@@ -131,6 +131,23 @@ def test_unbound_is_asked_for_all_at_once(scheme: str, certificate: Path, tmp_pa
             run(test())
 
     isolated(check)
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_capitals_by_chance_are_the_users_choice(is_wanted: bool) -> None:
+    async def test() -> None:
+        async with peer(saying("192.0.2.1")) as plain:
+            found = built(Sockets(), servers=(f"127.0.0.1:{plain.port}",), random_capitals=is_wanted)
+            for number in range(5):
+                name = f"www.example{number}.com"
+                reply = read(await found.server.answer(query(name), CLIENT))
+                assert texts(reply.to_wire()) == [f"{name} 60 A 192.0.2.1"]
+                assert str(reply.question[0].name) == f"{name}."
+            asked = [str(dns.message.from_wire(wire).question[0].name) for wire, _ in plain.queries]
+            assert any(name != name.lower() for name in asked) is is_wanted
+            await found.close()
+
+    run(test())
 
 
 def test_resolver_is_made_once_however_often_it_is_named() -> None:

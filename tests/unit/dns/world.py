@@ -24,7 +24,7 @@ from tunproxy.dns.resolvers import Group, Resolver, Router
 from tunproxy.dns.server import DnsServer
 from tunproxy.dns.transport import Transport
 from tunproxy.flow.ports import SocketMaker
-from tunproxy.upstream.opening import AsyncDialer
+from tunproxy.upstream.dialer import AsyncDialer
 from tunproxy.upstream.sockets import KernelSockets
 
 CLIENT = bytes((10, 0, 0, 2))

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.unit.rules.rulebook import TARGETS, compiled, rules
-from tunproxy.rules.compile import compile_rules, needed_sets
+from tunproxy.rules.compile import compile_rules, needed_sets, unknown_references
 from tunproxy.rules.model import RuleErrors, RuleSetContent
+from tunproxy.rules.parse import MAX_HINTS
 
 
 def errors_of(*lines: str, subs: dict[str, list[str]] | None = None) -> list[str]:
@@ -63,3 +64,9 @@ def test_ten_thousand_rules_compile_in_no_time() -> None:
     lines = [f"DOMAIN-SUFFIX,s{number}.com,A" for number in range(10_000)]
     policy = compiled(*lines, "MATCH,B")
     assert policy.targets[-1] == "B"
+
+
+def test_after_many_unknown_targets_nobody_is_told_what_was_meant() -> None:
+    wrong = rules(*(f"DOMAIN,{number}.com,Wrok" for number in range(MAX_HINTS + 5)))
+    meant = [error.suggestion for error in unknown_references(wrong, {}, ["Work"], {})]
+    assert meant == ["Work"] * MAX_HINTS + [""] * 5

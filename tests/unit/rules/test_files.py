@@ -9,6 +9,7 @@ from tunproxy.errors import ConfigError
 from tunproxy.rules.files import parse_rules, read_rule_file
 from tunproxy.rules.fmt import format_rules
 from tunproxy.rules.lint import lint
+from tunproxy.rules.parse import MAX_HINTS
 
 RULES = Path(__file__).resolve().parents[3] / "rules"
 SHIPPED = sorted(RULES.glob("*.rules"))
@@ -105,3 +106,9 @@ def test_lines_of_the_readme_are_rules() -> None:
     file = parse_rules(example.encode())
     assert len(file.rules) == 5
     assert not file.errors
+
+
+def test_after_many_mistakes_nobody_is_told_what_was_meant() -> None:
+    file = read(*(f"DOMIAN,{number}.com,A" for number in range(MAX_HINTS + 5)))
+    meant = [error.suggestion for error in file.errors]
+    assert meant == ["DOMAIN"] * MAX_HINTS + [""] * 5

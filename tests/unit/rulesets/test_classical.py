@@ -2,7 +2,8 @@
 
 import pytest
 
-from tunproxy.rules.model import Condition, RuleSetContent
+from tunproxy.rules.model import Condition, Position, RuleSetContent
+from tunproxy.rules.parse import MAX_HINTS
 from tunproxy.rulesets.classical import add_condition
 
 
@@ -54,3 +55,10 @@ def test_bad_line_is_told_and_not_added(item: str, why: str) -> None:
     content = RuleSetContent()
     assert why in add_condition(content, item)
     assert content == RuleSetContent()
+
+
+def test_after_many_bad_lines_nobody_is_told_what_was_meant() -> None:
+    content = RuleSetContent()
+    assert add_condition(content, "DOMIAN,a.com") == "unknown rule type 'DOMIAN' (did you mean 'DOMAIN'?)"
+    content.skipped.extend([(Position("", 1, 1), "")] * MAX_HINTS)
+    assert add_condition(content, "DOMIAN,a.com") == "unknown rule type 'DOMIAN'"

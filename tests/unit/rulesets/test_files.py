@@ -1,5 +1,6 @@
 """Files, and what is in them."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.unit.rulesets.test_geoip import DATA as GEOIP
 from tests.unit.rulesets.test_geosite import DATA as GEOSITE
 from tunproxy.rules.model import RuleError
 from tunproxy.rulesets import files
-from tunproxy.rulesets.files import FORMATS, detect, parse_set, read_set
+from tunproxy.rulesets.files import FORMATS, detect, parse_set, read_octets, read_set
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_format_is_found_out(name: str, data: bytes, form: str) -> None:
 )
 def test_fixtures_are_read_without_being_told_what_they_are(name: str, behavior: str) -> None:
     content = read_set(FIXTURES / name, behavior=behavior)
-    assert content.exact or content.suffix or content.ranges
+    assert content.exact or content.suffix or content.ranges or content.tries
 
 
 def test_every_format_but_mmdb_has_a_reader() -> None:
@@ -85,3 +86,16 @@ def test_large_file_is_refused(tmp_path: Path) -> None:
         file.truncate(files.MAX_FILE + 1)  # a hole, which takes no room
     with pytest.raises(RuleError, match="more than"):
         read_set(tmp_path / "a")
+
+
+def test_reading_takes_no_more_room_than_the_file(tmp_path: Path) -> None:
+    """A service may be given little memory: what is asked for and not used counts as well."""
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"DOMAIN,a.com\n" * 300_000)
+    tracemalloc.start()
+    try:
+        assert read_octets(path) == path.read_bytes()
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * path.stat().st_size

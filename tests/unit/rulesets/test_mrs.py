@@ -10,12 +10,14 @@ from tests.unit.rulesets.programs import FIXTURES, check_message, damaged, mihom
 from tunproxy.rules.model import RuleError, RuleSetContent
 from tunproxy.rulesets.clash_text import read_text
 from tunproxy.rulesets.mrs import read_mrs
+from tunproxy.rulesets.unfold import unfolded
 from tunproxy.rulesets.unpack import pack_zstd, unpack_zstd
 from tunproxy.rulesets.write_clash import write_mrs
 
 
 def ordered(content: RuleSetContent) -> RuleSetContent:
     """Return the content with its names in order and once each."""
+    content = unfolded(content)
     lists = {
         field: sorted(set(getattr(content, field))) for field in ("exact", "suffix", "below", "wildcard")
     }
@@ -113,6 +115,7 @@ def assert_same_names(a: RuleSetContent, b: RuleSetContent, seed: int) -> None:
     """Compare membership of thousands of names, of which about half are in the sets."""
     assert not a.skipped
     assert not b.skipped
+    a, b = unfolded(a), unfolded(b)
     chance = random.Random(seed)
     known = [name.lstrip("+.*") for name in (*a.exact, *a.suffix, *a.below, *a.wildcard)]
     sets = [quick(a), quick(b)]

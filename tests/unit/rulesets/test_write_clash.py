@@ -7,6 +7,7 @@ from tunproxy.rules.model import Condition, RuleSetContent
 from tunproxy.rulesets.clash_text import read_text
 from tunproxy.rulesets.clash_yaml import read_yaml
 from tunproxy.rulesets.mrs import read_mrs
+from tunproxy.rulesets.unfold import unfolded
 from tunproxy.rulesets.write_clash import write_mrs, write_text, write_yaml
 
 NAMES = RuleSetContent(exact=["e.x"], suffix=["s.x"], below=["b.x"], wildcard=["*.w.x", "+.*.v.x", ".*.u.x"])
@@ -21,7 +22,7 @@ def test_names_and_addresses_come_back(form: str) -> None:
     for content, behavior in ((NAMES, "domain"), (RANGES, "ipcidr")):
         if form == "mrs":
             data, missing = write_mrs(content, behavior)
-            back = read_mrs(data, "x", behavior)
+            back = unfolded(read_mrs(data, "x", behavior))
         else:
             data, missing = (write_text if form == "text" else write_yaml)(content, behavior)
             back = (read_text if form == "text" else read_yaml)(data, behavior, "x")
