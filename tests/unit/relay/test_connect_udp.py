@@ -1,0 +1,117 @@
+"""Datagrams in a stream of capsules."""
+
+import asyncio
+import socket
+
+from tests.unit.relay.world import LOOPBACK, Client, run, service_of, target
+from tunproxy.codecs.capsules import CapsuleReader, emit_datagram
+from tunproxy.relay.metrics import DATAGRAMS_DOWN, DATAGRAMS_UP, OPEN
+from tunproxy.relay.service import Service
+
+
+def ask(port: int) -> bytes:
+    fields = "Host: x\r\nConnection: Upgrade\r\nUpgrade: connect-udp\r\nCapsule-Protocol: ?1"
+    return f"GET /.well-known/masque/udp/127.0.0.1/{port}/ HTTP/1.1\r\n{fields}\r\n\r\n".encode()
+
+
+async def opened(service: Service, port: int) -> Client:
+    client = Client(service)
+    await client.send(ask(port))
+    assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+    return client
+
+
+async def ended(client: Client, service: Service) -> None:
+    await client.task
+    assert not service.going
+    assert service.tally._board.total(OPEN) == 0
+    client.sock.close()
+    service.close()
+
+
+def test_datagrams_pass_both_ways() -> None:
+    async def talk() -> None:
+        service = service_of()
+        with target(socket.SOCK_DGRAM) as (sock, port):
+            client = await opened(service, port)
+            for payload in (b"", b"hello", bytes(9000)):
+                await client.send(emit_datagram(payload))
+                heard, sender = await asyncio.to_thread(sock.recvfrom, 65535)
+                assert heard == payload
+                sock.sendto(payload[::-1], sender)
+                answer = await client.exactly(len(emit_datagram(payload)))
+                assert CapsuleReader().take(answer) == [payload[::-1]]
+            assert service.tally._board.total(DATAGRAMS_UP) == 3
+            assert service.tally._board.total(DATAGRAMS_DOWN) == 3
+            client.sock.shutdown(socket.SHUT_WR)
+            await ended(client, service)
+
+    run(talk)
+
+
+def test_stream_that_is_none_ends_the_tunnel() -> None:
+    async def talk() -> None:
+        service = service_of()
+        with target(socket.SOCK_DGRAM) as (_, port):
+            client = await opened(service, port)
+            await client.send(b"\x00\xc0\x00\x00\x00\xff\xff\xff\xff")
+            try:
+                assert await client.to_end() == b""
+            except ConnectionResetError:  # an end is as good
+                pass
+            await ended(client, service)
+
+    run(talk)
+
+
+def test_idle_tunnel_ends() -> None:
+    async def talk() -> None:
+        service = service_of(LOOPBACK + "[limits]\nudp-idle = 1\n")
+        with target(socket.SOCK_DGRAM) as (_, port):
+            client = await opened(service, port)
+            now = asyncio.get_running_loop().time()
+            service.cut_idle(now + 0.5)
+            assert service.going
+            service.cut_idle(now + 100)
+            assert await client.to_end() == b""
+            await ended(client, service)
+
+    run(talk)
+
+
+def test_client_that_does_not_read_loses_datagrams_and_nothing_else() -> None:
+    async def talk() -> None:
+        service = service_of()
+        with target(socket.SOCK_DGRAM) as (sock, port):
+            client = await opened(service, port)
+            await client.send(emit_datagram(b"hello"))
+            _, sender = await asyncio.to_thread(sock.recvfrom, 100)
+            for _ in range(40):
+                for _ in range(10):
+                    sock.sendto(bytes(60_000), sender)
+                await asyncio.sleep(0.005)
+            reader, count = CapsuleReader(), 0
+            client.sock.settimeout(0.5)
+            try:
+                while data := await client.recv(1 << 20):
+                    count += len(reader.take(data))
+            except TimeoutError:
+                pass
+            assert 0 < count <= 400
+            assert reader.is_between
+            client.sock.shutdown(socket.SHUT_WR)
+            await ended(client, service)
+
+    run(talk)
+
+
+def test_target_that_may_not_be_reached_is_refused() -> None:
+    async def talk() -> bytes:
+        service = service_of("")
+        client = Client(service)
+        await client.send(ask(53))
+        heard = await client.to_end()
+        await ended(client, service)
+        return heard
+
+    assert run(talk).startswith(b"HTTP/1.1 403 ")

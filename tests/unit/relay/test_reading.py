@@ -1,0 +1,104 @@
+"""relay.toml: what it says, where its secrets are, and what is wrong with it, with the place."""
+
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from tests.unit.relay.world import config_of
+from tunproxy.errors import ConfigError
+from tunproxy.relay.passwords import make_hash
+from tunproxy.relay.reading import check_whole, read_file
+from tunproxy.relay.settings import RelayConfig
+
+GOOD = """
+listen = ["127.0.0.1:1"]
+
+[users.joe]
+password = { env = "JOE" }
+rate = "10M"
+
+[users.env]
+password-hash = "%s"
+
+[shadowsocks]
+listen = [":2"]
+method = "2022-blake3-aes-128-gcm"
+password = { env = "KEY" }
+users = { jane = "AAECAwQFBgcICQoLDA0ODw==" }
+"""
+
+
+def test_secrets_are_looked_up_and_never_shown() -> None:
+    config = config_of(GOOD % make_hash("x"), {"JOE": "swordfish", "KEY": "EBESExQVFhcYGRobHB0eHw=="})
+    password = config.users["joe"].password
+    assert password is not None
+    assert password.reveal() == "swordfish"
+    assert config.shadowsocks is not None
+    assert config.shadowsocks.password.reveal().startswith("EBES")
+    assert "swordfish" not in repr(config)
+    assert "EBES" not in repr(config)
+
+
+def test_password_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("swordfish\n")
+    path = tmp_path / "relay.toml"
+    path.write_text('[users.joe]\npassword = { file = "secret" }\n')
+    password = read_file(str(path)).users["joe"].password
+    assert password is not None
+    assert password.reveal() == "swordfish"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ('listen = ["x:1"]', "1:12", "nowhere to listen"),
+        ("lissen = []", "1:1", "did you mean 'listen'?"),
+        ('[targets]\nallow = ["10.0.0.0/8", "1.2.3"]', "2:25", "no network, address or name"),
+        ("[users.joe]\nconnections = 1", "1:8", "give one of password and password-hash"),
+        ('[users.joe]\npassword = { env = "NOPE" }', "2:12", "there is no environment variable 'NOPE'"),
+        ('[users.joe]\npassword-hash = "swordfish"', "1:8", "this is no password hash"),
+        ('[users."a:b"]\npassword = "x"', "1:8", "no colon"),
+        ('[users.joe]\npassword = "x"\nrate = "fast"', "3:9", "'fast' is not a size"),
+        ('[tls]\ncertificate = "none.pem"', "1:2", "cannot use the certificate in '/nowhere/none.pem'"),
+        ("[limits]\nconnections = 0", "2:15", "0 is not possible (1 to 1e+06)"),
+        ('[codecs]\noffer = ["zst"]', "2:11", "did you mean 'zstd'?"),
+        ('[codecs]\ndictionary = "gone"', "2:15", "cannot read the dictionary /nowhere/gone"),
+        (
+            '[shadowsocks]\nlisten = []\nmethod = "rot13"\npassword = "x"',
+            "1:2",
+            "no Shadowsocks method 'rot13'",
+        ),
+        ("drain = 'long'", "1:", "expected a number"),
+        ("listen = [", "1:11", "not TOML"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(text: str, place: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of(text)
+    assert words in str(caught.value)
+    assert f"relay.toml:{place}" in str(caught.value)
+    assert "swordfish" not in str(caught.value).split("\n")[1]
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(ConfigError, match="2 problems"):
+        config_of('listen = ["x"]\n[metrics]\nlisten = "y"\n')
+
+
+def test_file_that_is_not_there_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"cannot read /nowhere/relay\.toml: no such file"):
+        read_file("/nowhere/relay.toml")
+
+
+def test_nobody_is_served_by_accident() -> None:
+    everywhere = RelayConfig(listen=("0.0.0.0:8080",))
+    with pytest.raises(ConfigError, match="would serve anybody"):
+        check_whole(everywhere)
+    check_whole(structs.replace(everywhere, anonymous=True))
+    check_whole(RelayConfig(listen=("127.0.0.1:8080", "[::1]:8080")))
+    check_whole(config_of('listen = [":1"]\n[users.joe]\npassword = "x"'))
+    with pytest.raises(ConfigError, match="listen 0: 'x' is nowhere"):
+        check_whole(RelayConfig(listen=("x",)))
+    with pytest.raises(ConfigError, match="workers: 999 is not possible"):
+        check_whole(RelayConfig(workers=999))

@@ -1,0 +1,144 @@
+"""UDP to one target, inside a client's stream as capsules (RFC 9298)."""
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Final
+
+from tunproxy.codecs.capsules import CapsuleReader, emit_datagram
+from tunproxy.errors import RemoteProtocolError
+from tunproxy.relay.dialing import End
+from tunproxy.relay.failures import failure_of
+from tunproxy.relay.limits import Account
+from tunproxy.relay.metrics import DATAGRAMS_DOWN, DATAGRAMS_DROPPED, DATAGRAMS_UP
+from tunproxy.relay.outlet import AT_ONCE, MAX_DATAGRAM
+from tunproxy.relay.stream import READ_SIZE, Stream
+
+if TYPE_CHECKING:
+    from tunproxy.relay.service import Service
+
+
+class UdpTunnel:
+    """One tunnel. Datagrams that the client's stream has no room for are dropped, as UDP's are."""
+
+    def __init__(self, stream: Stream, end: End, port: int, account: Account, service: "Service") -> None:
+        """Raises RequestFailed where there is no socket to be had."""
+        self._loop: Final = asyncio.get_running_loop()
+        self._stream: Final = stream
+        self._account: Final = account
+        self._service: Final = service
+        self._unsent: bytes = b""
+        self._task = asyncio.current_task()
+        self.active_at = self._loop.time()
+        self.idle_limit: Final = service.config.limits.udp_idle
+        try:
+            self._sock: Final = socket.socket(end[0], socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            self._sock.connect((end[1], port))
+        except OSError as error:
+            raise failure_of(error) from error
+
+    @property
+    def is_half_open(self) -> bool:
+        return False
+
+    async def run(self) -> None:
+        """Carry datagrams until the client's stream ends, or is none."""
+        self._service.begin(self)
+        self._loop.add_reader(self._sock.fileno(), self._on_datagrams)
+        reader = CapsuleReader()
+        stream = self._stream
+        data, stream.rest = stream.rest, b""
+        try:
+            while True:
+                for payload in reader.take(data):
+                    self._send(payload)
+                if stream.codec is not None and stream.codec.has_ended():
+                    return
+                data = await self._loop.sock_recv(stream.sock, READ_SIZE)
+                if not data:
+                    return
+                self.active_at = self._loop.time()
+                if stream.codec is not None:
+                    data = stream.codec.decode(data)
+                    self._say(stream.codec.answer())
+        except (RemoteProtocolError, OSError) as error:
+            if isinstance(error, RemoteProtocolError):
+                self._service.complaints.take(stream.peer, str(error))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._task is not None or task is None:  # not by cut: somebody else's
+                raise
+            task.uncancel()
+
+    def cut(self, why: str) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+
+    def close(self) -> None:
+        """Close the socket to the target; the stream is its owner's."""
+        self._service.end(self)
+        for sock in (self._sock, self._stream.sock):
+            self._loop.remove_reader(sock.fileno())
+            self._loop.remove_writer(sock.fileno())
+        self._sock.close()
+
+    def _send(self, payload: bytes) -> None:
+        try:
+            self._sock.send(payload)
+        except OSError:  # no room, or an ICMP error about an earlier one
+            self._service.tally.add(DATAGRAMS_DROPPED)
+            return
+        self._service.tally.add(DATAGRAMS_UP)
+        self._account.on_up(len(payload))
+
+    def _on_datagrams(self) -> None:
+        self.active_at = self._loop.time()
+        found = []
+        for _ in range(AT_ONCE):
+            try:
+                payload = self._sock.recv(MAX_DATAGRAM)
+            except BlockingIOError:
+                break
+            except OSError:
+                continue
+            if self._unsent:
+                self._service.tally.add(DATAGRAMS_DROPPED)
+                continue
+            self._service.tally.add(DATAGRAMS_DOWN)
+            self._account.on_down(len(payload))
+            found.append(emit_datagram(payload))
+        if found:
+            words = b"".join(found)
+            codec = self._stream.codec
+            self._say(words if codec is None else codec.encode(words) + codec.flush())
+
+    def _say(self, words: bytes) -> None:
+        """Send words to the client; what it does not take is kept, and datagrams are dropped meanwhile."""
+        if not words:
+            return
+        if self._unsent:
+            self._unsent += words
+            return
+        sent = 0
+        try:
+            sent = self._stream.sock.send(words)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.cut("reset by the client")
+            return
+        if sent < len(words):
+            self._unsent = words[sent:]
+            self._loop.add_writer(self._stream.sock.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        try:
+            sent = self._stream.sock.send(self._unsent)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.cut("reset by the client")
+            sent = len(self._unsent)
+        self._unsent = self._unsent[sent:]
+        if not self._unsent:
+            self._loop.remove_writer(self._stream.sock.fileno())

@@ -1,0 +1,216 @@
+"""One client from its first octet to its flow: which protocol, who, where to, and an honest answer."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from typing import Final
+
+from tunproxy.flow.codec import Codec
+from tunproxy.flow.layered import Layered
+from tunproxy.relay import http_connect, socks
+from tunproxy.relay.connect_udp import UdpTunnel
+from tunproxy.relay.dialing import prepare
+from tunproxy.relay.failures import BAD, LIMIT, LOGIN, UNSUPPORTED, HungUp, RequestFailed
+from tunproxy.relay.limits import Account
+from tunproxy.relay.metrics import OPEN
+from tunproxy.relay.pump import Flow
+from tunproxy.relay.requests import CONNECT, CONNECT_UDP, Request
+from tunproxy.relay.service import Service
+from tunproxy.relay.socks_udp import Association
+from tunproxy.relay.stream import READ_SIZE, Stream
+from tunproxy.relay.tls_server import CLIENT_HELLO
+
+# our choices
+LAST_WORDS: Final = 2.0  # seconds to take an answer, and to end
+MAX_UNREAD: Final = 1 << 20  # octets that a refused client may still have been sending
+
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Connection:
+    """One client's connection. ``serve`` ends when its flow begins, or when there is none."""
+
+    def __init__(self, service: Service, sock: socket.socket, peer: str) -> None:
+        self.peer: Final = peer
+        self._service: Final = service
+        self._stream: Final = Stream(sock, peer)
+        self._is_socks = False
+        self._is_ours = True  # the socket: else its flow closes it
+
+    def turn_away(self) -> None:
+        """End without a word."""
+        self._stream.sock.close()
+
+    async def serve(self) -> None:
+        """Never raises but when cancelled."""
+        service, stream = self._service, self._stream
+        try:
+            prepare(stream.sock)
+            async with asyncio.timeout(service.config.limits.handshake):
+                request = await self._hear()
+            if request is not None:
+                await self._fulfil(request)
+        except TimeoutError:
+            self._on_fault("too-slow", "the client takes too long to ask")
+        except HungUp:
+            service.tally.on_outcome("hung-up")
+        except ssl.SSLError as error:
+            self._on_fault("tls", f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}")
+        except socks.LoginFailed as error:
+            self._on_fault(LOGIN, str(error))
+            await self._linger()
+        except RequestFailed as failure:
+            await self._refuse(failure)
+        except OSError:
+            service.tally.on_outcome("hung-up")
+        except Exception:  # one client's, and nobody else's
+            _log.exception("client %s: this should not have happened", self.peer)
+        finally:
+            if self._is_ours:
+                stream.sock.close()
+                service.tally.add(OPEN, -1)
+
+    async def _hear(self) -> Request | None:
+        """Return what the client asks for; None where it speaks nothing that is spoken here."""
+        service, stream = self._service, self._stream
+        await stream.need(1)
+        tls = service.config.tls
+        if stream.rest[0] == CLIENT_HELLO and service.tls is not None:
+            await stream.start_tls(service.tls)
+            await stream.need(1)
+        elif tls is not None and tls.required:
+            self._on_fault("garbage", "the client does not speak TLS, which is required")
+            return None
+        first = stream.rest[0]
+        if first == socks.VERSION:
+            self._is_socks = True
+            return await socks.understand(stream, service.users)
+        if 0x41 <= first <= 0x5A:  # HTTP's methods are written in capitals
+            return await http_connect.understand(await http_connect.read_head(stream), service.users)
+        self._on_fault("garbage", f"the client speaks no protocol of ours (first octet 0x{first:02x})")
+        return None
+
+    async def _fulfil(self, request: Request) -> None:
+        service = self._service
+        service.tally.on_request(request.protocol)
+        account = service.accounts[request.user]
+        if not account.begin():
+            raise RequestFailed(LIMIT, f"user {request.user!r} has as many connections as it may")
+        try:
+            if request.command == CONNECT:
+                await self._connect(request, account)
+            elif request.command == CONNECT_UDP:
+                await self._connect_udp(request, account)
+            else:
+                await self._associate(request, account)
+        finally:
+            if self._is_ours:
+                account.end()
+
+    async def _connect(self, request: Request, account: Account) -> None:
+        service, stream = self._service, self._stream
+        chosen = service.choose_codec(request.codecs)
+        target = await service.dialer.connect(request.host, request.port)
+        try:
+            bound = target.getsockname()[:2]
+            if self._is_socks:
+                words = socks.granted(bound)
+            else:
+                words = http_connect.granted(request, "" if chosen is None else str(chosen))
+            async with asyncio.timeout(service.config.limits.handshake):
+                await stream.say(words)
+            codec, early = stream.codec, stream.rest
+            if chosen is not None:
+                made = service.make_codec(chosen)
+                try:
+                    early = made.decode(early) if early else b""
+                except Exception as error:
+                    raise RequestFailed(BAD, f"the stream is spoiled: {error}") from error
+                codec = made if codec is None else Layered(made, codec)
+        except BaseException:
+            target.close()
+            raise
+        self._begin(request, account, target, codec, early)
+
+    def _begin(
+        self, request: Request, account: Account, target: socket.socket, codec: Codec | None, early: bytes
+    ) -> None:
+        service = self._service
+        began_at = asyncio.get_running_loop().time()
+        what = f"{account.name} {self._stream.peer} -> {request}"
+
+        def on_over(flow: Flow, why: str) -> None:
+            service.end(flow)
+            service.tally.add(OPEN, -1)
+            account.end()
+            if "spoiled" in why:
+                service.complaints.take(what, why)
+            service.note("flow %s: %s (up %d, down %d octets, %.1f s)", what, why, flow.up, flow.down,
+                         flow.active_at - began_at)  # fmt: skip
+
+        self._is_ours = False
+        service.tally.on_outcome("opened")
+        service.note("flow %s: opened%s", what, f" ({request.codecs})" if request.codecs else "")
+        flow = Flow(self._stream.sock, codec, target, account, on_over)
+        service.begin(flow)
+        flow.start(early)
+
+    async def _connect_udp(self, request: Request, account: Account) -> None:
+        service = self._service
+        ends = await service.dialer.allowed(request.host, request.port)
+        tunnel = UdpTunnel(self._stream, ends[0], request.port, account, service)
+        try:
+            async with asyncio.timeout(service.config.limits.handshake):
+                await self._stream.say(http_connect.granted(request))
+            service.tally.on_outcome("opened")
+            await tunnel.run()
+        finally:
+            tunnel.close()
+
+    async def _associate(self, request: Request, account: Account) -> None:
+        if self._stream.is_encrypted:  # its datagrams would not be
+            raise RequestFailed(UNSUPPORTED, "no datagrams beside a connection that is encrypted")
+        association = Association(self._stream, account, self._service)
+        try:
+            async with asyncio.timeout(self._service.config.limits.handshake):
+                await self._stream.say(socks.granted(association.bound))
+            self._service.tally.on_outcome("opened")
+            await association.run()
+        finally:
+            association.close()
+
+    def _on_fault(self, outcome: str, why: str) -> None:
+        self._service.tally.on_outcome(outcome)
+        self._service.complaints.take(self._stream.peer, why)
+
+    async def _refuse(self, failure: RequestFailed) -> None:
+        """Say why, and see to it that it arrives: octets that nobody reads would turn it into a reset."""
+        service = self._service
+        service.tally.on_outcome(failure.kind)
+        service.note("%s: refused: %s", self._stream.peer, failure)
+        if failure.kind in (BAD, LOGIN, LIMIT):
+            service.complaints.take(self._stream.peer, str(failure))
+        words = socks.refused(failure) if self._is_socks else http_connect.refused(failure)
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                await self._stream.say(words)
+        except (OSError, TimeoutError):
+            return
+        await self._linger()
+
+    async def _linger(self) -> None:
+        """End, and read what the client still sends until it ends as well."""
+        loop = asyncio.get_running_loop()
+        self._stream.finish()
+        unread = 0
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                while unread < MAX_UNREAD:
+                    data = await loop.sock_recv(self._stream.sock, READ_SIZE)
+                    if not data:
+                        return
+                    unread += len(data)
+        except (OSError, TimeoutError):
+            pass

@@ -1,0 +1,24 @@
+"""What clients ask for, whichever protocol they speak."""
+
+from dataclasses import dataclass
+from typing import Final
+
+CONNECT: Final = "connect"
+CONNECT_UDP: Final = "connect-udp"
+ASSOCIATE: Final = "associate"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request. user is who asks, after a check; codecs what a client would like its stream to be in."""
+
+    command: str
+    protocol: str  # one of metrics.PROTOCOLS
+    host: str
+    port: int
+    user: str
+    codecs: str = ""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
