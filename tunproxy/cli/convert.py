@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from tunproxy.errors import ConfigError
+from tunproxy.rulesets.convert.detect import FORMATS, detect
 
 if TYPE_CHECKING:
     from tunproxy.rulesets.convert.report import Conversion, Outlet
@@ -15,14 +15,19 @@ if TYPE_CHECKING:
 SPOKEN: Final = ("socks4", "socks4a", "socks5", "http", "https")
 PASSWORDS: Final = ("socks5", "http", "https")
 ENDINGS: Final = {"yaml": ".yaml", "text": ".txt", "mrs": ".mrs", "json": ".json", "srs": ".srs"}
-FORMATS: Final = ("clash", "sing-box", "surge", "acl", "dae", "proxifier")
 
 
 def convert_file(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The other program's configuration.")],
     form: Annotated[
-        str, typer.Option("--from", metavar="|".join(FORMATS), help="Whose it is.", show_default=False)
-    ],
+        str,
+        typer.Option(
+            "--from",
+            metavar="|".join(FORMATS),
+            help="Whose it is; default: what it looks like.",
+            show_default=False,
+        ),
+    ] = "",
     output: Annotated[
         str,
         typer.Option(
@@ -35,26 +40,31 @@ def convert_file(
 
     The report, on standard error, says of each rule: exact, approximated, or dropped, and why.
     """
+    from tunproxy.cli.writing import replace_file
+    from tunproxy.control.rule_files import octets_of
     from tunproxy.rulesets.convert.report import APPROXIMATED, DROPPED, EXACT
-    from tunproxy.rulesets.files import read_octets
 
-    convert = _converters().get(form)
-    if convert is None:
+    if form and form not in FORMATS:
         raise typer.BadParameter(f"{form!r} is none of {', '.join(FORMATS)}", param_hint="'--from'")
-    result = convert(read_octets(file), file)
+    data = octets_of(file)
+    whose = form or detect(data)
+    if not whose:
+        raise ConfigError(
+            f"cannot convert {file}: it looks like no other program's configuration (say whose with --from)"
+        )
+    result = _converters()[whose](data, file)
+    if not result.outcomes:
+        raise ConfigError(f"cannot convert {file}: {whose} would find no rule in it{_perhaps(data, whose)}")
     text = as_toml(result) if output.endswith(".toml") else result.rule_file()
     if output == "-":
         typer.echo(text, nl=False)
     else:
-        try:
-            Path(output).write_text(text)
-        except OSError as error:
-            raise ConfigError(f"cannot write {output}: {(error.strerror or str(error)).lower()}") from error
+        replace_file(output, text.encode())
     for outcome in result.outcomes:
         if outcome.result != EXACT or not quiet:
             typer.echo(str(outcome), err=True)
     counts = ", ".join(f"{result.count(each)} {each}" for each in (EXACT, APPROXIMATED, DROPPED))
-    typer.echo(f"{file}: {counts}", err=True)
+    typer.echo(f"{file}: {counts}" if form else f"{file}, taken as {whose}: {counts}", err=True)
     return 0
 
 
@@ -108,6 +118,11 @@ def _upstream(outlet: "Outlet") -> list[str]:
         lines += [f"user = {_quoted(outlet.user)}"]
         lines += ['# password = { env = "NAME" } or { file = "PATH" }: fill in'] if kind in PASSWORDS else []
     return lines
+
+
+def _perhaps(data: bytes, whose: str) -> str:
+    likely = detect(data)
+    return f" (it looks like one of {likely})" if likely not in ("", whose) else ""
 
 
 def _converters() -> "Mapping[str, Callable[[bytes, str], Conversion]]":

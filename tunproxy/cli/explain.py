@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from tunproxy.cli.options import number
+
 Source = Annotated[
     str, typer.Option("--from", metavar="ADDR", help="The client's address, with or without a port.")
 ]
@@ -14,8 +16,22 @@ Program = Annotated[
     str,
     typer.Option("--process", metavar="NAME", help="The program: its name, its path, or a process's number."),
 ]
-Uid = Annotated[int, typer.Option("--uid", metavar="N", help="The user that the flow is of.")]
-Number = Annotated[int, typer.Option("--flow", metavar="N", help="Explain this flow of a running tunproxy.")]
+Uid = Annotated[
+    int,
+    typer.Option(
+        "--uid", metavar="N", parser=number, show_default=False, help="The user that the flow is of."
+    ),
+]
+Number = Annotated[
+    int,
+    typer.Option(
+        "--flow",
+        metavar="N",
+        parser=number,
+        show_default=False,
+        help="Explain this flow of a running tunproxy.",
+    ),
+]
 Tun = Annotated[
     str, typer.Option("--tun", metavar="NAME", help="Which tunproxy: its TUN device, or exec-PID.")
 ]
@@ -42,7 +58,7 @@ def explain_flow(
     host: Host = "",
     process: Program = "",
     uid: Uid = -1,
-    number: Number = 0,
+    flow: Number = 0,
     tun: Tun = "",
     socket: Socket = "",
     config: Config = "",
@@ -61,19 +77,20 @@ def explain_flow(
     """
     from json import dumps
 
+    from tunproxy.cli.answers import in_words
     from tunproxy.decide.words import describe_record
 
-    if bool(target) == bool(number):
+    if bool(target) == bool(flow):
         raise typer.BadParameter("name one flow: a TARGET, or --flow")
     by_files = bool(config or rules or upstream or plugin or offline)
-    if by_files and (tun or socket or number):
+    if by_files and (tun or socket or flow):
         raise typer.BadParameter(
             "--config, --rules, --upstream, --plugin and --offline ask no running tunproxy"
         )
     if tun and socket:
         raise typer.BadParameter("--tun and --socket exclude each other")
-    if number:
-        document = _of_flow(number, tun, socket)
+    if flow:
+        document = _of_flow(flow, tun, socket)
     else:
         document = _of_question(
             target,
@@ -85,7 +102,8 @@ def explain_flow(
     if json:
         typer.echo(dumps(document, indent=2))
     else:
-        typer.echo(describe_record(document, every_rule=every))
+        text = in_words(lambda found: describe_record(found, every_rule=every), document, document["by"])
+        typer.echo(text)
         typer.echo(f"{'by':<11}{document['by']}")
     return 0
 

@@ -26,6 +26,7 @@ def show_flows(
     """
     from json import dumps
 
+    from tunproxy.cli.answers import in_words
     from tunproxy.cli.flows_text import describe_flows
     from tunproxy.control.client import choose, fetch_flows
 
@@ -34,6 +35,7 @@ def show_flows(
     if tun and socket:
         raise typer.BadParameter("--tun and --socket exclude each other")
     state = "open" if only_open else "closed" if only_closed else ""
-    document = fetch_flows(choose(tun, socket).path, limit, state)
-    typer.echo(dumps(document, indent=2) if json else describe_flows(document))
+    path = choose(tun, socket).path
+    document = fetch_flows(path, limit, state)
+    typer.echo(dumps(document, indent=2) if json else in_words(describe_flows, document, path))
     return 0

@@ -13,11 +13,14 @@ from tunproxy.cli import plugins as plugin_commands
 from tunproxy.cli.convert import convert_file
 from tunproxy.cli.explain import explain_flow
 from tunproxy.cli.flows import show_flows
+from tunproxy.cli.relay import run_relay
 from tunproxy.cli.rules import rules_app
+from tunproxy.cli.service import service_app
 from tunproxy.control import settings as defaults
 from tunproxy.errors import TunproxyError
 
 USAGE_ERROR = 2
+COMPLETION = "_TUNPROXY_COMPLETE"  # the variable by which the scripts for shells ask
 
 app = typer.Typer(
     name="tunproxy",
@@ -29,13 +32,19 @@ app = typer.Typer(
 )
 app.add_typer(rules_app, name="rules")
 app.add_typer(plugin_commands.app, name="plugins")
+app.add_typer(service_app, name="service")
 app.command("convert")(convert_file)
 app.command("explain")(explain_flow)
 app.command("flows")(show_flows)
+app.command("relay")(run_relay)
 
 
 def main() -> None:
     """Run the command line of this process, and end it."""
+    if COMPLETION in os.environ:  # a shell asks what could stand next; the answer, and the end, are typer's
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -48,10 +57,16 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except MemoryError:
+        _tell("out of memory (allow it more, or leave rule sets out)")
+        return USAGE_ERROR
     except Exception as error:
         # What the command line library raises for bad input has had different names over its versions.
         if not hasattr(error, "format_message"):
             raise
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help, in many lines
+            typer.echo(error.format_message(), err=True)
+            return USAGE_ERROR
         _tell(_one_line(error.format_message()))
         return USAGE_ERROR
     return code if isinstance(code, int) else 0
@@ -185,13 +200,15 @@ def show_status(
     """
     from json import dumps
 
+    from tunproxy.cli.answers import in_words
     from tunproxy.cli.status_text import describe_status
     from tunproxy.control.client import choose, fetch_status
 
     if tun and socket:
         raise typer.BadParameter("--tun and --socket exclude each other")
-    document = fetch_status(choose(tun, socket).path)
-    typer.echo(dumps(document, indent=2) if json else describe_status(document))
+    path = choose(tun, socket).path
+    document = fetch_status(path)
+    typer.echo(dumps(document, indent=2) if json else in_words(describe_status, document, path))
     return 0
 
 
@@ -205,6 +222,10 @@ def reload_policy(
         str,
         typer.Option("--socket", metavar="PATH", help="Which one: its control socket."),
     ] = "",
+    pid: Annotated[
+        int | None,
+        typer.Option(metavar="N", parser=options.number, help="Which one: its process id."),
+    ] = None,
 ) -> int:
     """Have a running tunproxy read its configuration again.
 
@@ -213,12 +234,27 @@ def reload_policy(
     from tunproxy.cli.status_text import describe_policy
     from tunproxy.control.client import ask_reload, choose
 
-    if tun and socket:
-        raise typer.BadParameter("--tun and --socket exclude each other")
-    policy = ask_reload(choose(tun, socket).path).get("policy") or {}
+    if bool(tun) + bool(socket) + bool(pid) > 1:
+        raise typer.BadParameter("--tun, --socket and --pid exclude each other")
+    found = choose(pid=pid) if pid else choose(tun, socket)
+    policy = ask_reload(found.path).get("policy") or {}
     for name, why in policy.get("plugin_problems", {}).items():
         _tell(f"warning: plugin {name} {why}")
     typer.echo(describe_policy(policy))
+    return 0
+
+
+@app.command("rescue")
+def rescue_network() -> int:
+    """Remove what a killed tunproxy up has left.
+
+    That is policy rules that lead nowhere, and a socket that nobody listens at: the network works without
+    this, too. A running tunproxy is left alone.
+    """
+    from tunproxy.control.rescue import rescue
+
+    found = rescue()
+    typer.echo(f"removed {', '.join(found)}" if found else "nothing was left")
     return 0
 
 
@@ -242,14 +278,22 @@ def check_config(
         raise typer.BadParameter("FILE and --config exclude each other")
     sources = read_sources(options.policy(file or config, rules, upstream, plugin))
     defaults.with_device(defaults.PathSettings(), sources.config.device)
-    plugins = load_plugins(sources)
-    policy = build_policy(sources, plugins)
+    with plugin_commands.overheard() as said:
+        try:
+            plugins = load_plugins(sources)
+            policy = build_policy(sources, plugins)
+        except TunproxyError:  # which may be because of what was said
+            for line in said:
+                _tell(f"warning: {line}")
+            raise
     for notice in policy.parts.notices:
         _tell(f"warning: {notice}")
     for name, count in policy.parts.skipped.items():
-        _tell(f"warning: rule set {name}: {count} entries cannot be read")
-    for name, why in plugins.problems.items():
-        _tell(f"warning: plugin {name} {why}")
+        what = "1 entry" if count == 1 else f"{count:,} entries"
+        _tell(f"warning: rule set {name}: {what} cannot be read")
+    said += [f"plugin {name} {why}" for name, why in plugins.problems.items()]
+    for line in dict.fromkeys(said):
+        _tell(f"warning: {line}")
     typer.echo(describe_policy(policy.summary()))
     return 0
 

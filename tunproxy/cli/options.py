@@ -68,7 +68,11 @@ UdpTimeout = Annotated[
 Memory = Annotated[
     int,
     typer.Option(
-        "--memory", metavar="SIZE", parser=size, help="What all flows together may hold, such as 256M."
+        "--memory",
+        metavar="SIZE",
+        parser=size,
+        help="What all flows together may hold.",
+        show_default="256M",
     ),
 ]
 Config = Annotated[
@@ -87,8 +91,8 @@ Upstream = Annotated[
     typer.Option(
         "--upstream",
         metavar="URL",
-        help="Where everything goes that no rule decides: socks5://user:pass@host:port, http://, https://. "
-        "Without --config no file is read. UDP that it cannot carry is refused, but DNS goes direct.",
+        help="Where everything goes that no rule decides: socks5://user:pass@host:port, http://, https://, "
+        "ss://. Without --config no file is read. UDP that it cannot carry is refused, but DNS goes direct.",
     ),
 ]
 Plugin = Annotated[

@@ -4,9 +4,13 @@ What plugins contribute to the command line is found here, too; nothing is impor
 asks for a command that is not ours.
 """
 
+import contextlib
+import keyword
+import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -101,7 +105,10 @@ def examine(plugin: Files = None, folder: Folder = None, config: Config = "", js
 
 @app.command("new")
 def write_new(
-    name: Annotated[str, typer.Argument(help="What the plugin is to be called: lower case, digits, _.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="What the plugin is to be called: lower case, digits, _."),
+    ],
     into: Annotated[
         Path | None,
         typer.Option("--into", metavar="DIR", help="Where the folder NAME is made; default: here."),
@@ -112,10 +119,16 @@ def write_new(
     folder: Folder = None,
 ) -> int:
     """Write a plugin to begin with, and a test that passes."""
+    from tunproxy.plugin.discovery import find_installed
+    from tunproxy.plugin.settings import PluginSettings
     from tunproxy.plugin.template import write_drop_in, write_project
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise typer.BadParameter(f"{name!r} is not a name for a plugin (lower case, digits, _)")
+    if keyword.iskeyword(name):
+        raise typer.BadParameter(f"{name!r} is a word of Python's, no module can have it (choose another)")
+    if name in {found.name for found in find_installed(PluginSettings())}:
+        raise typer.BadParameter(f"{name!r} is the name of an installed plugin (choose another)")
     if drop_in and into is not None:
         raise typer.BadParameter("--into and --drop-in exclude each other")
     if drop_in:
@@ -144,6 +157,8 @@ def run_command(
     if not command:
         for name, each in sorted(commands.items()):
             typer.echo(f"{name}  {each.app.info.help or ''}".rstrip())
+        if not commands:
+            typer.echo("no plugin has a command", err=True)
         return 0
     if command not in commands:
         raise typer.BadParameter(
@@ -155,8 +170,19 @@ def run_command(
     return code if isinstance(code, int) else 0
 
 
+USUAL_ORDER: Final = (
+    "exec", "up", "status", "flows", "explain", "reload", "check", "rules", "convert", "plugins",
+    "service",
+)  # fmt: skip
+
+
 class WithPlugins(TyperGroup):
     """Our commands, and behind them those of plugins; ours come first where names clash."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of our commands, what is used most first."""
+        known = {name: at for at, name in enumerate(USUAL_ORDER)}
+        return sorted(super().list_commands(ctx), key=lambda name: (known.get(name, len(known)), name))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # Any: click's, which typer has under two names
         """Return the command of that name. Plugins are loaded only where it is none of ours."""
@@ -172,8 +198,9 @@ def inventory(settings: "PluginSettings") -> list[dict[str, Any]]:
     """Return all plugins that are found, loaded into this process, as JSON has them."""
     from tunproxy.plugin.discovery import find_plugins
 
-    plugins = _load(settings, is_quiet=True)
-    plugins.rehearse()
+    with overheard():  # what is wrong is in the list
+        plugins = _load(settings)
+        plugins.rehearse()
     rows = []
     for found in find_plugins(settings):
         problem = plugins.problems.get(found.name, "")
@@ -213,20 +240,36 @@ def _suspended_now(tun: str) -> dict[str, str]:
     return {name: f"{found.name} (process {found.pid}): {in_words(each)}" for name, each in told.items()}
 
 
-def _load(settings: "PluginSettings", *, is_quiet: bool = False) -> Any:  # Any: Plugins, imported late
-    import logging
+@contextlib.contextmanager
+def overheard() -> Iterator[list[str]]:
+    """Yield what is logged of plugins meanwhile, line by line: whoever asks tells it in his own way."""
+    logger = logging.getLogger("tunproxy.plugin")
+    lines: list[str] = []
+    listener = _Listener(lines)
+    before = logger.propagate
+    logger.addHandler(listener)
+    logger.propagate = False
+    try:
+        yield lines
+    finally:
+        logger.propagate = before
+        logger.removeHandler(listener)
 
+
+class _Listener(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(record.getMessage())
+
+
+def _load(settings: "PluginSettings") -> Any:  # Any: Plugins, imported late
     from tunproxy.plugin.manager import Plugins
 
     plugins = Plugins(settings)
-    logger = logging.getLogger("tunproxy.plugin")
-    before = logger.level
-    if is_quiet:  # what is wrong is in the list
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        plugins.load_all()
-    finally:
-        logger.setLevel(before)
+    plugins.load_all()
     return plugins
 
 

@@ -19,7 +19,12 @@ rules_app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-File = Annotated[str, typer.Argument(metavar="FILE", help="A file of rules, one a line.")]
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE", help="A file of rules, one a line; or *.toml, a configuration with rules."
+    ),
+]
 Config = Annotated[
     str,
     typer.Option(
@@ -34,7 +39,8 @@ Config = Annotated[
 def lint_rules(file: File, config: Config = "") -> int:
     """Find rules that never match, are covered by earlier ones, or lead nowhere.
 
-    Targets and rule sets are looked up with --config only. Exit code 1: there is something, 2: broken rules.
+    Targets and rule sets are looked up with --config, or where FILE is a configuration. Exit code 1: there is
+    something, 2: broken rules.
     """
     from tunproxy.rules.lint import lint
 
@@ -47,26 +53,39 @@ def lint_rules(file: File, config: Config = "") -> int:
 
 @rules_app.command("fmt")
 def format_file(
-    file: File,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A file of rules, one a line; -: standard input.")
+    ],
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 if it would.")] = False,
 ) -> int:
-    """Put a rule file into the one form. FILE - formats standard input."""
+    """Put a rule file into the one form. FILE - formats standard input to standard output.
+
+    Types in capitals, no blanks around commas, comments two blanks behind their rule. Lines that are no rules
+    stay as they are.
+    """
+    from tunproxy.cli.writing import replace_file
+    from tunproxy.control.rule_files import is_configuration
     from tunproxy.rules.fmt import format_rules
 
-    if file == "-":
-        typer.echo(format_rules(sys.stdin.read()), nl=False)
-        return 0
+    if is_configuration(file):
+        raise ConfigError(
+            f"cannot format {file}: it is a configuration (put its rules into a file: rules-file)"
+        )
     try:
-        text = Path(file).read_bytes().decode()
+        text = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
         formatted = format_rules(text)
+        if file == "-" and not check:
+            typer.echo(formatted, nl=False)
+            return 0
         if text == formatted:
             return 0
         if check:
             typer.echo(f"{file} would be changed")
             return FOUND_SOMETHING
-        Path(file).write_bytes(formatted.encode())
+        replace_file(file, formatted.encode())
     except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot format {file}: it is not UTF-8") from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"cannot format {file}: it is not UTF-8 (line {line})") from error
     except OSError as error:
         raise ConfigError(f"cannot format {file}: {(error.strerror or str(error)).lower()}") from error
     return 0

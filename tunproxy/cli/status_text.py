@@ -29,12 +29,17 @@ def describe_policy(policy: Mapping[str, Any] | None) -> str:
     """Return what a policy consists of, in a line."""
     if not policy:
         return "unknown"
-    parts = [f"{policy.get('rules', 0):,} rules"]
+    parts = [counted(policy.get("rules", 0), "rule")]
     if policy.get("rule_sets"):
-        parts.append(f"{policy['rule_sets']:,} rule sets")
+        parts.append(counted(policy["rule_sets"], "rule set"))
     parts.append(f"{len(policy.get('upstreams', ())):,} upstreams and groups")
     parts.append(f"default {policy.get('default', '')}")
     return f"{policy.get('source', '')}: {', '.join(parts)}"
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of what."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def size(octets: float) -> str:

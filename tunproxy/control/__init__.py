@@ -14,11 +14,13 @@ Vocabulary
 Theory of operation
     ``execute`` gives one command a network of its own: a child makes namespaces and device, sends us the
     device, and becomes the command. ``up`` serves a whole network namespace, and changes its routes. Both
-    are supervisors and fork a worker (``process``); ``worker`` puts together the packet path that it runs.
-    ``settings`` has what users may ask for, ``serving`` what supervisors know of the packet path.
+    are supervisors and fork a worker (``process``); ``worker`` puts together the packet path that it runs,
+    with ``tables`` as ``worker_settings`` and the process's limits want them. ``settings`` has what users may
+    ask for, ``serving`` what supervisors know of the packet path.
 
     While it runs, the supervisor asks its worker over a socket pair (``questions``), where ``snapshot``
     answers; ``status`` makes a document of that, and ``api`` serves it at the ``endpoint``, to ``client``.
+    ``notifying`` keeps a service manager informed; ``rescue`` removes what a killed ``up`` has left.
 
     ``config`` reads tunproxy.toml and what it names; ``policy`` puts together what decides. In the worker
     ``keeper`` has the policy in force; ``reload`` gives it the means for a new one when files change.

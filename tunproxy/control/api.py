@@ -14,9 +14,12 @@ runs ``serve`` beside what it does; one that has to wait for signals in its own 
 
 import asyncio
 import contextlib
+import errno
 import json
+import logging
 import signal
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -27,8 +30,11 @@ from tunproxy.control.inquiry import Inquiry
 # our choice: how long a client that is being answered may hold up our end
 CLOSE_SECONDS: Final = 0.5
 
+_log: Final = logging.getLogger(__name__)
+
 Document = Callable[[], Awaitable[dict[str, object]]]
 USUAL_FLOWS: Final = 100
+NOTHING_LEFT: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 Beside = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -68,13 +74,44 @@ async def _serve(
         app.router.add_post("/reload", post_reload)
     if inquiry is not None:
         _add_flows(app.router, inquiry)
-    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=CLOSE_SECONDS)
+    asyncio.get_running_loop().set_exception_handler(_Faults())
+    runner = web.AppRunner(
+        app, handle_signals=False, access_log=None, logger=_HttpLog(_log), shutdown_timeout=CLOSE_SECONDS
+    )
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
+
+
+class _HttpLog(logging.LoggerAdapter[logging.Logger]):
+    """Where aiohttp tells of faults: ours are errors, what is no HTTP is its sender's affair, who is told."""
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **more: Any) -> None:
+        from aiohttp.http_exceptions import HttpProcessingError
+
+        fault = exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1]
+        if isinstance(fault, HttpProcessingError):
+            self.debug("no HTTP at the control socket: %s", fault)
+        else:
+            super().exception(msg, *args, exc_info=exc_info, **more)
+
+
+class _Faults:
+    """Handles what asyncio reports; that there is no descriptor for a client is told once."""
+
+    def __init__(self) -> None:
+        self._is_told = False
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        fault = context.get("exception")
+        if not isinstance(fault, OSError) or fault.errno not in NOTHING_LEFT:
+            loop.default_exception_handler(context)
+        elif not self._is_told:
+            self._is_told = True
+            _log.warning("clients of the control socket have to wait: %s", (fault.strerror or "").lower())
 
 
 def _add_flows(router: Any, inquiry: Inquiry) -> None:  # Any: aiohttp's

@@ -23,14 +23,16 @@ class NotRunningError(TunproxyError):
     exit_code = 3
 
 
-def choose(name: str = "", path: str = "") -> Found:
-    """Return the control socket at path, or of the tunproxy called name, or of the only one that runs.
+def choose(name: str = "", path: str = "", *, pid: int = 0) -> Found:
+    """Return the control socket at path, or of the tunproxy called name, or of process pid, or the only one.
 
     Raises NotRunningError where there is none, TunproxyError where there are several, or it is forbidden.
     """
     found = [endpoint.look_at(Path(path))] if path else endpoint.find()
     alive = [each for each in found if each.state == endpoint.ALIVE and name in ("", each.name)]
     denied = [each for each in found if each.state == endpoint.DENIED and name in ("", each.name)]
+    if pid:
+        alive, denied = [each for each in alive if each.pid == pid], []
     if len(alive) == 1:
         return alive[0]
     if alive:
@@ -44,7 +46,7 @@ def choose(name: str = "", path: str = "") -> Found:
         raise NotRunningError(
             f"no tunproxy listens at {path} (tunproxy status without --socket looks for one)"
         )
-    called = f" called {name!r}" if name else ""
+    called = f" called {name!r}" if name else f" with process id {pid}" if pid else ""
     raise NotRunningError(f"no tunproxy{called} is running (start one with tunproxy up, or tunproxy exec)")
 
 
@@ -60,7 +62,7 @@ def ask_reload(path: Path) -> dict[str, Any]:
     """
     answer = _ask(path, "POST", "/reload", RELOAD_PATIENCE)
     if answer.get("is_reloaded") is not True:
-        raise TunproxyError(f"{answer.get('error')} (the old policy stays)")
+        raise TunproxyError(f"the old policy stays: {answer.get('error')}")
     return answer
 
 
@@ -99,8 +101,14 @@ def _ask(path: Path, method: str, what: str, patience: float) -> dict[str, Any]:
     except TimeoutError:
         why = f"no answer in {patience:g} s (its process may be stopped)"
         raise TunproxyError(f"cannot ask {path}: {why}") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise TunproxyError(f"cannot ask {path}: {error or type(error).__name__}") from error
+    except http.client.RemoteDisconnected as error:
+        raise TunproxyError(f"cannot ask {path}: it hangs up without an answer") from error
+    except http.client.HTTPException as error:
+        raise TunproxyError(
+            f"cannot ask {path}: what it answers is not HTTP (no tunproxy is there)"
+        ) from error
+    except OSError as error:
+        raise TunproxyError(f"cannot ask {path}: {(error.strerror or str(error)).lower()}") from error
     except ValueError as error:
         raise TunproxyError(f"{path} answers nonsense: {error}") from error
     finally:

@@ -4,8 +4,9 @@
     others        $XDG_RUNTIME_DIR/tunproxy/NAME.sock, or /run/user/UID/tunproxy/…,
                   or /tmp/tunproxy-UID/… where there is neither
 
-NAME is the device's for ``up`` and ``exec-PID`` for ``exec``. Only its owner (and root) can connect. A socket
-file that nobody listens at is left over from a process that was killed; whoever starts next removes it.
+NAME is the device's for ``up`` and ``exec-PID`` for ``exec``. Only its owner (and root) can connect, and to
+root's the members of the group GROUP, where the host has one. A socket file that nobody listens at is left
+over from a process that was killed; whoever starts next removes it.
 Claims in one directory happen one after the other, under a lock on the directory itself, which nobody can
 leave behind.
 """
@@ -13,6 +14,7 @@ leave behind.
 import contextlib
 import errno
 import fcntl
+import grp
 import os
 import socket
 import stat
@@ -26,6 +28,7 @@ from tunproxy.errors import SystemChangeError
 
 SUFFIX: Final = ".sock"
 OF_ROOT: Final = Path("/run/tunproxy")
+GROUP: Final = "tunproxy-control"  # not the worker's, which is not to command us
 _PEER: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 # what a socket file is
@@ -98,6 +101,15 @@ def find() -> list[Found]:
     return sorted(found, key=lambda each: each.name)
 
 
+def sweep() -> list[Path]:
+    """Remove the socket files of this user that nobody listens at; return those that there were."""
+    removed: list[Path] = []
+    for directory in directories():
+        with contextlib.suppress(OSError), _locked(directory):
+            removed += _sweep(directory)
+    return removed
+
+
 def look_at(path: Path) -> Found:
     """Tell whether somebody listens at path."""
     with socket.socket(socket.AF_UNIX) as probe:
@@ -116,6 +128,8 @@ def look_at(path: Path) -> Found:
 
 def _bind(path: Path) -> Endpoint:
     there = look_at(path) if path.exists() else None
+    if there is not None and there.state == DEAD:  # which would have been swept away, if it could be
+        raise SystemChangeError(f"cannot listen at {path}: something else is there (remove it)")
     if there is not None:
         who = f"process {there.pid}" if there.pid else "another process"
         raise SystemChangeError(f"cannot listen at {path}: {who} does (choose another name with --tun)")
@@ -126,6 +140,8 @@ def _bind(path: Path) -> Endpoint:
             listener.bind(str(path))
         finally:
             os.umask(mask)
+        if path.parent == OF_ROOT:
+            _share(path)
         listener.listen(64)
         return Endpoint(path, listener)
     except BaseException:
@@ -133,12 +149,22 @@ def _bind(path: Path) -> Endpoint:
         raise
 
 
-def _sweep(directory: Path) -> None:
-    """Remove what killed processes have left; nobody else claims anything meanwhile."""
+def _share(path: Path) -> None:
+    """Let the members of GROUP connect, where the host has that group and we may."""
+    with contextlib.suppress(KeyError, OSError):  # else the socket stays its owner's alone
+        os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
+        path.chmod(0o660)
+
+
+def _sweep(directory: Path) -> list[Path]:
+    """Remove what killed processes have left and return it; nobody else claims anything meanwhile."""
+    removed: list[Path] = []
     for path in directory.iterdir():
         if path.name.endswith(SUFFIX) and look_at(path).state == DEAD:
             with contextlib.suppress(OSError):
                 path.unlink()
+                removed.append(path)
+    return removed
 
 
 @contextlib.contextmanager

@@ -44,7 +44,8 @@ from tunproxy.control.settings import (
     with_device,
 )
 from tunproxy.control.status import Instance, StatusReport
-from tunproxy.control.worker import AddressMap, WorkerSettings, run_worker
+from tunproxy.control.worker import run_worker
+from tunproxy.control.worker_settings import AddressMap, WorkerSettings
 from tunproxy.device.tun import TunDevice, open_tun
 from tunproxy.errors import SystemChangeError, TunproxyError
 from tunproxy.host import jobs, namespaces, privileges, resolver

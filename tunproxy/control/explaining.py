@@ -90,7 +90,10 @@ def owner_called(name: str) -> Process | None:
 
 async def _host_resolver(name: str) -> Sequence[str]:
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:  # whose text begins with a number that says nothing to anybody
+        raise OSError((error.strerror or str(error)).lower()) from error
     return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
 
 

@@ -72,7 +72,7 @@ class PolicyKeeper:
             **self.policy.summary(),
             "plugin_problems": {name: why[:MAX_WORDS] for name, why in list(problems)[:MAX_PLUGINS]},
             "is_building": self._building,
-            "error": self._error[:MAX_TEXT],
+            "error": _cut(self._error),
         }
 
     def _build(self, sources: Sources, before: Policy | None) -> Policy:
@@ -108,7 +108,7 @@ class PolicyKeeper:
         self._building = False
         self._error = error
         if policy is None:
-            _log.error("%s (the old policy stays)", error)
+            _log.info("the old policy stays: %s", error)  # the supervisor tells the user
             return
         self._sources = sources
         self.policy = policy
@@ -124,3 +124,8 @@ class PolicyKeeper:
             _log.warning("rule set %s: %d entries cannot be read", name, count)
         for notice in parts.notices:
             _log.warning("%s", notice)
+
+
+def _cut(text: str) -> str:
+    """Return as many lines of text as fit into MAX_TEXT."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT].rpartition(chr(10))[0]}\n…"

@@ -20,6 +20,7 @@ from tunproxy.control.config.schema import DnsConfig
 from tunproxy.control.naming import dns_settings
 from tunproxy.dns.build import Dns, build_dns
 from tunproxy.dns.contributed import Lookups
+from tunproxy.dns.fake_store import StoreFiles
 from tunproxy.dns.fakeip import FakePool
 from tunproxy.dns.names import NameTable
 from tunproxy.dns.settings import FAKE_IP, OFF, DnsSettings
@@ -59,6 +60,7 @@ class LiveNames(DatagramService):
         self._current: Dns | None = None
         self._settings: DnsSettings | None = None  # what current was built from
         self._pool: FakePool | None = None  # the one and only, once there are fake addresses
+        self._fake_files: StoreFiles | None = None  # of the next policy, which may need them
         self._wants_fake: Callable[[str], bool] | None = None
         self._built: Final[dict[int, DnsSettings]] = {}  # by the identity of what is not adopted yet
         self._contributed: Final[WeakSet[Dns]] = WeakSet()  # those that ask plugins
@@ -71,6 +73,15 @@ class LiveNames(DatagramService):
         return self._current
 
     # for policies
+
+    def take_fake_files(self, fd: int, lock_fd: int) -> dict[str, object]:
+        """Keep the file of fake addresses, and its lock, for the next policy: we may not be able to open it.
+
+        They are ours from now on.
+        """
+        self._drop_fake_files()
+        self._fake_files = StoreFiles(fd, lock_fd)
+        return {}
 
     def build(self, config: DnsConfig, lookups: Lookups | None = None) -> Dns | None:
         """Return what answers by these settings, None where nobody does; in any thread. Raises ConfigError.
@@ -90,6 +101,9 @@ class LiveNames(DatagramService):
         is_same = settings == self._settings and not used and self._current not in self._contributed
         if is_same and self._current is not None:
             return self._current
+        files: StoreFiles | None = None
+        if settings.mode == FAKE_IP and settings.fake_ip_file is not None and self._pool is None:
+            files, self._fake_files = self._fake_files, None
         dns = build_dns(
             settings,
             self._loop,
@@ -98,6 +112,7 @@ class LiveNames(DatagramService):
             self._dialer,
             names=self.table,
             fakes=self._pool if settings.mode == FAKE_IP else None,
+            fake_files=files,
             lookups=used,
             wants_fake=self._gets_fake if settings.mode == FAKE_IP else None,
         )
@@ -116,6 +131,7 @@ class LiveNames(DatagramService):
         if dns is not None and (wants_fake is not None or self._wants_fake is not None):
             dns.server.forget()  # what is in its cache would be answered whatever is wanted now
         self._wants_fake = wants_fake
+        self._drop_fake_files()
         if dns is old:
             return
         self._current = dns
@@ -146,6 +162,7 @@ class LiveNames(DatagramService):
 
     async def close(self) -> None:
         """End everything."""
+        self._drop_fake_files()
         for handle in self._retiring.values():
             handle.cancel()
         ending = [*self._retiring, *([self._current] if self._current is not None else [])]
@@ -173,6 +190,11 @@ class LiveNames(DatagramService):
     ) -> None:
         if self._current is not None:
             self._current.datagrams.on_datagram(client, client_port, target, target_port, payload, reply)
+
+    def _drop_fake_files(self) -> None:
+        if self._fake_files is not None:
+            self._fake_files.close()
+            self._fake_files = None
 
     def _gets_fake(self, host: str) -> bool:
         if self._pool is None or not self._pool.wants(host):

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from tunproxy.control.config.schema import DnsConfig
-from tunproxy.dns.settings import SYSTEM, DnsSettings
+from tunproxy.dns.fake_store import StoreFiles, open_files
+from tunproxy.dns.settings import FAKE_IP, SYSTEM, DnsSettings
 from tunproxy.dns.system import system_resolvers
+from tunproxy.errors import ConfigError
 from tunproxy.host.resolver import DEFAULT_NAMESERVER
 
 FAKE_FILE: Final = "fake-ip"
@@ -32,6 +34,7 @@ def dns_settings(
         hosts_file=config.hosts_file,
         cache_size=config.cache_size,
         serve_stale=config.serve_stale,
+        random_capitals=config.random_capitals,
         client_subnet=config.client_subnet,
         ca_file=Path(config.ca_file) if config.ca_file else None,
         fake_ip_range=config.fake_ip_range,
@@ -52,6 +55,20 @@ def host_resolvers(*, is_apart: bool) -> tuple[str, ...]:
     """
     found = system_resolvers(may_use_loopback=is_apart)
     return tuple(found or ([DEFAULT_NAMESERVER] if is_apart else []))
+
+
+def fake_files(config: DnsConfig, environment: Mapping[str, str] = os.environ) -> StoreFiles | None:
+    """Return the file of fake addresses, opened for a worker that may not; None where it needs none.
+
+    None is also where we cannot open it either: the worker, which may have one already, says what is wrong.
+    """
+    path = dns_settings(config, environment=environment).fake_ip_file
+    if config.mode != FAKE_IP or path is None:
+        return None
+    try:
+        return open_files(path)
+    except ConfigError:
+        return None
 
 
 def fake_file(environment: Mapping[str, str] = os.environ) -> Path:

@@ -9,6 +9,7 @@ The supervisor passes on a request at a time, and believes no more of the answer
 """
 
 import asyncio
+import contextlib
 import http.client
 import logging
 import socket
@@ -75,13 +76,17 @@ class PluginApi:
 
     async def _serve(self, sock: socket.socket) -> None:
         try:
+            if self._plugins is None or not self._plugins.hooks("contribute_routes"):
+                await _refuse(sock)
+                return
             runner = await self._ready()
             await asyncio.get_running_loop().connect_accepted_socket(runner.server, sock)
         except BaseException as error:
             sock.close()
             if not isinstance(error, Exception):
                 raise
-            _log.error("cannot serve the api of plugins: %s: %s", type(error).__name__, error)
+            hint = " (restart tunproxy: it can be loaded then)" if isinstance(error, ImportError) else ""
+            _log.error("cannot serve the api of plugins: %s: %s%s", type(error).__name__, error, hint)
 
     async def _ready(self) -> Any:
         """Return what serves connections, with the routes that there are now."""
@@ -142,6 +147,20 @@ def _exchange(
         raise NoAnswerError(f"the plugin's api answers more than {MAX_ANSWER} octets")
     headers = {name: response.headers[name] for name in PASSED_ON if name in response.headers}
     return response.status, headers, said
+
+
+async def _refuse(sock: socket.socket) -> None:
+    """Answer that there is no such thing. aiohttp is not loaded for that, and perhaps cannot be any more."""
+    body = b'{"error": "no plugin has an api"}'
+    head = "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    with sock:
+        said = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        await asyncio.get_running_loop().sock_sendall(sock, said)
+        sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(TimeoutError):  # closed with a request unread, it would be reset
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while await asyncio.get_running_loop().sock_recv(sock, 65536):
+                    pass
 
 
 def _aiohttp() -> Any:

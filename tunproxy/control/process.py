@@ -2,7 +2,8 @@
 
 The worker is forked, so it has the device without opening anything. Where it is to be another user, it
 starts with our rights, because plugins and libraries may lie where that user cannot read them, and gives
-them up before it handles the first packet. When the supervisor dies, the kernel kills it.
+them up before it handles the first packet; modules that it loads later it finds through descriptors
+(``host.libraries``). When the supervisor dies, the kernel kills it.
 """
 
 import contextlib
@@ -20,9 +21,9 @@ from typing import Final, NoReturn
 
 from tunproxy.control import questions
 from tunproxy.control.serving import Serve
-from tunproxy.control.worker import WorkerSettings
+from tunproxy.control.worker_settings import WorkerSettings
 from tunproxy.errors import SystemChangeError, TunproxyError
-from tunproxy.host import privileges
+from tunproxy.host import libraries, privileges
 
 # our choices
 START_SECONDS: Final = 60.0  # much longer than a cold start on a slow disk takes
@@ -144,6 +145,7 @@ def _run(
 
         def on_ready(line: str) -> None:
             if identity is not None:
+                libraries.keep_reachable()
                 privileges.become(identity.uid, identity.gid, identity.needs)
             channel.send(json.dumps({"ready": line[: MAX_MESSAGE // 2]}).encode())
 

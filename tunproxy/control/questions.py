@@ -6,7 +6,7 @@
 One message is one question or one answer in JSON. The worker answers from its loop's own turn; as long as
 nobody asks, all this is one more descriptor in its epoll. Neither side waits for the other without limit:
 a worker whose supervisor does not read drops the answer, and a supervisor gives up after ANSWER_SECONDS.
-A question may come with a descriptor, which its answerer then owns; then the answerer may be a coroutine.
+A question may come with descriptors, which its answerer then owns; then the answerer may be a coroutine.
 The supervisor trusts no answer: the worker is the one who faces the network.
 """
 
@@ -28,7 +28,8 @@ ANSWER_SECONDS: Final = 2.0
 _log: Final = logging.getLogger(__name__)
 
 Answers = Mapping[str, Callable[[], object]]
-FdAnswers = Mapping[str, Callable[[int], object]]
+FdAnswers = Mapping[str, Callable[..., object]]  # of as many descriptors as come with the question
+MAX_FDS: Final = 2  # our choice: more than that no question has
 
 
 class NoAnswerError(TunproxyError):
@@ -51,7 +52,7 @@ def answer_on(
 ) -> None:
     """Answer what comes over the worker's end, by the functions in answers, until the other end is closed.
 
-    Those in fd_answers get the descriptor that comes with the question; without one it has no answer.
+    Those in fd_answers get the descriptors that come with the question; without any it has no answer.
     """
     with_fd = fd_answers or {}
     tasks: set[asyncio.Task[None]] = set()
@@ -70,7 +71,7 @@ def answer_on(
 
     def on_question() -> None:
         try:
-            message, fds, _, _ = socket.recv_fds(sock, MAX_MESSAGE, 1)
+            message, fds, _, _ = socket.recv_fds(sock, MAX_MESSAGE, MAX_FDS)
         except BlockingIOError:
             return
         except OSError:
@@ -83,7 +84,11 @@ def answer_on(
             question = json.loads(message)
             number = question["id"]
             what = question["ask"]
-            answer = with_fd[what](fds.pop()) if fds and what in with_fd else answers[what]()
+            if fds and what in with_fd:
+                given, fds = fds, []
+                answer = with_fd[what](*given)
+            else:
+                answer = answers[what]()
             if asyncio.iscoroutine(answer):
                 task = loop.create_task(send_later(number, answer), name=f"answer {what}")
                 tasks.add(task)
@@ -119,8 +124,8 @@ class Questions:
         self._turn: Final = asyncio.Lock()
         self._number = 0
 
-    async def ask(self, what: str, fd: int = -1, *, patience: float | None = None) -> dict[str, Any]:
-        """Return the worker's answer; raises NoAnswerError. fd, if any, goes along; it stays ours as well.
+    async def ask(self, what: str, *fds: int, patience: float | None = None) -> dict[str, Any]:
+        """Return the worker's answer; raises NoAnswerError. fds, if any, go along; they stay ours as well.
 
         patience is in seconds, ANSWER_SECONDS unless given.
         """
@@ -128,20 +133,20 @@ class Questions:
             patience = ANSWER_SECONDS
         try:
             async with asyncio.timeout(patience), self._turn:
-                return await self._ask(what, fd)
+                return await self._ask(what, fds)
         except TimeoutError:
             raise NoAnswerError(f"the worker does not answer within {patience:g} s") from None
         except OSError as error:
             raise NoAnswerError(f"the worker cannot be asked: {error}") from error
 
-    async def _ask(self, what: str, fd: int) -> dict[str, Any]:
+    async def _ask(self, what: str, fds: tuple[int, ...]) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         self._number += 1
         message = json.dumps({"id": self._number, "ask": what}).encode()
-        if fd < 0:
+        if not fds:
             await loop.sock_sendall(self._sock, message)
         else:
-            socket.send_fds(self._sock, [message], [fd])  # whole or not at all; room there is
+            socket.send_fds(self._sock, [message], fds)  # whole or not at all; room there is
         while True:
             message = await loop.sock_recv(self._sock, 2 * MAX_MESSAGE)
             if not message:

@@ -1,4 +1,7 @@
-"""Rule files by themselves, or as parts of a configuration: read, checked against it, and tested."""
+"""Rule files by themselves, or as parts of a configuration: read, checked against it, and tested.
+
+A configuration, a file that ends in .toml, stands for its own rules.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,12 +13,14 @@ from tunproxy.control.config.sources import read_sources
 from tunproxy.control.expectations import Outcome, check_expectations, find_expectations
 from tunproxy.control.policy import load_plugins
 from tunproxy.control.settings import PolicyOptions
+from tunproxy.errors import ConfigError
 from tunproxy.rules.build import Builder
 from tunproxy.rules.compile import compile_rules, needed_sets
 from tunproxy.rules.files import parse_rules
 from tunproxy.rules.kinds import CustomKinds
-from tunproxy.rules.model import Rule, RuleSetContent
+from tunproxy.rules.model import Rule, RuleError, RuleSetContent
 from tunproxy.rules.policy import CompiledRules
+from tunproxy.rulesets.convert.detect import detect
 from tunproxy.rulesets.files import read_octets
 
 CLASH_DEFAULT = "DIRECT"
@@ -50,25 +55,23 @@ def read_checked(path: str, config: str = "") -> Checked:
     config is the path of a configuration whose upstreams, groups, rule sets and plugins are meant. Without
     one, types of rules that plugins contribute are unknown.
     """
+    if is_configuration(path):
+        if config:
+            raise ConfigError(
+                f"cannot check {path} by {config}: it is a configuration itself (leave out --config)"
+            )
+        return _checked_by(PolicyOptions(config=path))
     if config:
-        sources = read_sources(PolicyOptions(config=config, rules=path))
-        parts = build_parts(sources, load_plugins(sources))
-        lines = sources.files[sources.rules].decode(errors="replace").splitlines()
-        names = sorted({*parts.rule_sets, *sources.config.rule_sets})
-        default = CLASH_DEFAULT if parts.default == DIRECT else parts.default
-        return Checked(
-            lines,
-            parts.rules,
-            parts.sub_rules,
-            targets_of(parts),
-            names,
-            parts.rule_sets,
-            default,
-            parts.custom,
-        )
-    file = parse_rules(read_octets(path), path)
+        return _checked_by(PolicyOptions(config=config, rules=path))
+    data = octets_of(path)
+    file = parse_rules(data, path)
     if file.errors:
-        raise ConfigProblems(of_rule(error, file.lines) for error in file.errors)
+        whose = detect(data)
+        if whose and len(file.errors) > len(file.rules):
+            raise ConfigError(
+                f"cannot use {path}: it looks like a configuration of {whose} (see tunproxy convert)"
+            )
+        raise ConfigProblems((of_rule(error, file.lines) for error in file.errors), path)
     lists: dict[str, Sequence[Rule]] = {
         rule.target: () for rule in file.rules if rule.condition.kind == "SUB-RULE"
     }
@@ -76,12 +79,45 @@ def read_checked(path: str, config: str = "") -> Checked:
     return Checked(file.lines, file.rules, lists, targets, sorted(needed_sets(file.rules)), {})
 
 
+def is_configuration(path: str) -> bool:
+    """Return whether path is that of a tunproxy.toml, by its name, and not of a file of rules."""
+    return path.lower().endswith(".toml")
+
+
+def octets_of(path: str) -> bytes:
+    """Return what a file holds; raises ConfigError."""
+    try:
+        return read_octets(path)
+    except RuleError as error:
+        reason = error.message.removeprefix("cannot read the file: ")
+        raise ConfigError(f"cannot read {path}: {reason[:1].lower()}{reason[1:]}") from error
+
+
+def _checked_by(options: PolicyOptions) -> Checked:
+    sources = read_sources(options)
+    parts = build_parts(sources, load_plugins(sources))
+    if sources.rules:
+        lines = sources.files[sources.rules].decode(errors="replace").splitlines()
+    else:
+        lines = sources.document.lines
+    return Checked(
+        lines,
+        parts.rules,
+        parts.sub_rules,
+        targets_of(parts),
+        sorted({*parts.rule_sets, *sources.config.rule_sets}),
+        parts.rule_sets,
+        CLASH_DEFAULT if parts.default == DIRECT else parts.default,
+        parts.custom,
+    )
+
+
 def check_file(path: str, config: str = "") -> list[Outcome]:
     """Return what becomes of the expectations in a rule file; raises ConfigError for a broken file."""
     checked = read_checked(path, config)
     expectations, errors = find_expectations(checked.lines, path)
     if errors:
-        raise ConfigProblems(of_rule(error, checked.lines) for error in errors)
+        raise ConfigProblems((of_rule(error, checked.lines) for error in errors), path)
     return check_expectations(
         expectations,
         checked.rules,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-from tunproxy.control.worker import WorkerSettings
+from tunproxy.control.worker_settings import WorkerSettings
 
 
 class Serve(Protocol):

@@ -5,6 +5,7 @@ makes room for the next; a TCP flow that cannot be had is a connection that fail
 part at most, and the rest is for TCP alone.
 """
 
+import resource
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,3 +34,13 @@ def share_out(limit: int) -> Shares:
     associations = min(files // UDP_PART, int(MAX_ASSOCIATIONS))
     pings = min(files // PING_PART, int(MAX_SESSIONS))
     return Shares(files - associations - pings, associations, pings)
+
+
+def raise_file_limit() -> int:
+    """Raise the limit of open files to what is allowed, as each flow needs one; return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = 1 << 20
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

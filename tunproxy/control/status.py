@@ -131,6 +131,11 @@ def _problems(
     found += [f"upstream {name} was faulty {n} times" for name, n in sums["upstream_faults"].items()]
     if sums["drops"]["echo-forbidden"]:
         found.append("pings are not sent: the worker's group is outside of net.ipv4.ping_group_range")
+    if sums["drops"]["table-full"]:
+        found.append(
+            f"there was no room for new flows: {sums['drops']['table-full']} packets were dropped "
+            "(raise the limit of open files: ulimit -n)"
+        )
     for worker in workers:
         used, limit = worker.get("descriptors", 0), worker.get("descriptor_limit", 0)
         if used > MANY_DESCRIPTORS * limit:

@@ -31,6 +31,7 @@ from tunproxy.control.config.sources import Sources, read_sources
 from tunproxy.control.endpoint import claim
 from tunproxy.control.inquiry import Inquiry
 from tunproxy.control.naming import host_resolvers
+from tunproxy.control.notifying import telling_alive, telling_reload
 from tunproxy.control.owners import owner_sockets, tell_owners
 from tunproxy.control.process import SIGNALS, Identity, WorkerProcess
 from tunproxy.control.questions import Questions
@@ -38,13 +39,15 @@ from tunproxy.control.reload import Reloader
 from tunproxy.control.serving import Serve, tell
 from tunproxy.control.settings import UpSettings, parse_network, with_device
 from tunproxy.control.status import Instance, StatusReport
-from tunproxy.control.worker import WorkerSettings, run_worker
+from tunproxy.control.worker import run_worker
+from tunproxy.control.worker_settings import WorkerSettings
 from tunproxy.device.tun import TunDevice, open_tun
 from tunproxy.errors import SystemChangeError
 from tunproxy.host import links, privileges, sysctl
 from tunproxy.host.addresses import Interface
 from tunproxy.host.changes import Changes
 from tunproxy.host.netlink import Netlink
+from tunproxy.host.notify import ServiceManager, take_service_manager
 from tunproxy.host.routes import TABLE, Route
 from tunproxy.host.rules import PolicyRules, TableClaim
 
@@ -77,8 +80,9 @@ def up(settings: UpSettings, serve: Serve = run_worker) -> int:
     SIGHUP has the configuration read again, unless it says that our terminal has gone: then it ends us too.
 
     serve runs the packet path in the worker. Raises ConfigError and SystemChangeError when we cannot
-    start; then nothing has changed.
+    start; then nothing has changed. A service manager that has started us is told how far we are.
     """
+    manager = take_service_manager()
     settings.check()
     sources = read_sources(settings.policy)
     settings = with_device(settings, sources.config.device)
@@ -117,7 +121,7 @@ def up(settings: UpSettings, serve: Serve = run_worker) -> int:
         cleanup.callback(_revert, changes)
         if settings.routes:
             _route(plan, changes)
-        return _supervise(worker, plan, owners, _start_line(plan, line))
+        return _supervise(worker, plan, owners, manager, _start_line(plan, line))
 
 
 def _claim_table(claim: TableClaim) -> None:
@@ -185,14 +189,21 @@ def _start_line(plan: _Plan, worker_line: str) -> str:
     return ", ".join(parts)
 
 
-def _supervise(worker: WorkerProcess, plan: _Plan, owners: socket.socket, line: str) -> int:
+def _supervise(
+    worker: WorkerProcess, plan: _Plan, owners: socket.socket, manager: ServiceManager, line: str
+) -> int:
     """Return 0 when a signal asks us to stop, WORKER_DIED when the worker ends before that.
 
     Until then the API is served at our control socket. Without that socket everything else works. Whoever has
     read line, which we print, can ask there.
     """
     workers = [Questions(worker.questions)]
-    reloader = Reloader(plan.settings.policy, plan.sources, workers)
+    reloader = Reloader(
+        plan.settings.policy,
+        plan.sources,
+        workers,
+        lambda: telling_reload(manager, line, lambda: reloader.error),
+    )
     report = StatusReport(Instance("up", plan.name, plan.name), workers, reloader)
     with ExitStack() as cleanup:
         api: AbstractAsyncContextManager[None] = contextlib.nullcontext()
@@ -206,18 +217,24 @@ def _supervise(worker: WorkerProcess, plan: _Plan, owners: socket.socket, line: 
                 lines.append(str(error))
         for each in lines:
             tell(each)
+        manager.ready("; ".join(lines))
         loop = cleanup.enter_context(contextlib.closing(asyncio.new_event_loop()))
         cleanup.callback(tell_owners(loop, owners))
-        code = loop.run_until_complete(_until_the_end(worker, api, reloader))
+        beside = telling_alive(manager, workers)
+        code = loop.run_until_complete(_until_the_end(worker, api, reloader, beside))
+    manager.stopping("routes are put back")
     if code == WORKER_DIED:
         tell(f"the worker died ({worker.how_it_ended()}): routes are put back")
     return code
 
 
 async def _until_the_end(
-    worker: WorkerProcess, api: AbstractAsyncContextManager[None], reloader: Reloader
+    worker: WorkerProcess,
+    api: AbstractAsyncContextManager[None],
+    reloader: Reloader,
+    beside: AbstractAsyncContextManager[None],
 ) -> int:
-    """Wait for the signal that ends us, with the API served meanwhile; SIGNALS are blocked again after it."""
+    """Wait for the signal that ends us, with api and beside going on; SIGNALS are blocked again after it."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()
 
@@ -236,7 +253,7 @@ async def _until_the_end(
         loop.add_signal_handler(number, on_signal, number)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     try:
-        async with api, reloader.watching():
+        async with api, reloader.watching(), beside:
             return await ended
     finally:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

@@ -2,86 +2,32 @@
 
 import asyncio
 import codecs
-import gc
-import os
-import resource
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
-from socket import AF_INET, AF_INET6, inet_pton
 
-from tunproxy.control.config.sources import Sources
 from tunproxy.control.flow_news import FlowNews
 from tunproxy.control.keeper import PolicyKeeper
 from tunproxy.control.live_names import LiveNames
+from tunproxy.control.memory import settle_memory
 from tunproxy.control.owners import AskedOwners
 from tunproxy.control.policy import Policy, Surroundings, built_in_sources
 from tunproxy.control.questions import answer_on
-from tunproxy.control.settings import MEMORY_DEFAULT
-from tunproxy.control.shares import share_out
 from tunproxy.control.snapshot import Snapshot
-from tunproxy.datagram.reassembly import MAX_MEMORY, Reassembler
-from tunproxy.datagram.table import DatagramTable
+from tunproxy.control.tables import build_tables
+from tunproxy.control.worker_settings import WorkerSettings, targets_of
+from tunproxy.datagram.reassembly import Reassembler
 from tunproxy.decide.settling import Settler
-from tunproxy.device.tun import TunDevice
-from tunproxy.errors import ConfigError
 from tunproxy.flow.counters import Counters
-from tunproxy.flow.targets import Targets
-from tunproxy.flow.tcp_table import TcpTable
-from tunproxy.host import libc
 from tunproxy.host.owners import SocketOwners
-from tunproxy.loop.dataplane import Dataplane, DeviceSink
+from tunproxy.loop.dataplane import Dataplane
 from tunproxy.loop.selector import PacketSelector
-from tunproxy.tcp.autotune import RCV_BUF_MOST, RCV_BUF_START
-from tunproxy.tcp.congestion import UNTHROTTLED
-from tunproxy.tcp.connection import Settings
 from tunproxy.upstream.deferred import Deferrer
+from tunproxy.upstream.dialer import AsyncDialer
 from tunproxy.upstream.health import Health
-from tunproxy.upstream.opening import AsyncDialer, AsyncOpener
+from tunproxy.upstream.opening import AsyncOpener
 from tunproxy.upstream.sockets import KernelSockets
 from tunproxy.version import describe
-
-KEPT_MEMORY = 16 << 20  # octets of freed memory that stay ours: a burst of packets both ways
-GC_THRESHOLD = 20_000  # new objects before a look for cycles: flows are made without any
-SHARES = 16  # no flow alone makes memory short
-
-
-@dataclass(frozen=True)
-class AddressMap:
-    """One address that means another: (address, port) as the client writes it, and what is dialled.
-
-    port 0 stands for every port, to_port 0 for the same port.
-    """
-
-    address: str
-    port: int
-    to_address: str
-    to_port: int
-
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """What one worker needs to know. udp_timeout is in seconds; mark 0 and interface "" mean none.
-
-    questions is where the supervisor asks what happens (see ``questions``). sources are what the policy is
-    made from; None for the built-in configuration. resolvers are the host's, as they were before us.
-    Which process a flow is of is asked over owners (see ``owners``), or else found out by diagnosis, a
-    netlink socket of the clients' network namespace (``host.sock_diag``); without both nobody knows.
-    """
-
-    device: TunDevice
-    mtu: int = 1500
-    mark: int = 0
-    bind_interface: str = ""
-    udp_timeout: float = 300.0
-    memory: int = MEMORY_DEFAULT
-    address_maps: tuple[AddressMap, ...] = ()
-    questions: socket.socket | None = None
-    sources: Sources | None = None
-    resolvers: tuple[str, ...] = ()
-    owners: socket.socket | None = None
-    diagnosis: int = -1
 
 
 def run_worker(
@@ -102,7 +48,7 @@ def run_worker(
         opener = AsyncOpener(loop, dataplane, sockets, on_suspect=health.on_suspect)
         names = LiveNames(loop, dataplane, sockets, dialer, settings.resolvers)
         owners = _owners(settings, loop)
-        targets = _targets(settings.address_maps)
+        targets = targets_of(settings.address_maps)
         around = Surroundings(
             health=health,
             targets=targets,
@@ -114,7 +60,10 @@ def run_worker(
         )
         keeper = PolicyKeeper(settings.sources or built_in_sources(), around)
         news = FlowNews(loop, dataplane)
-        tcp, datagrams = _tables(settings, dataplane, sockets, opener, counters, keeper, names, targets, news)
+        tcp, datagrams = build_tables(
+            settings, dataplane, sockets, opener, counters,
+            decider=keeper.decider, service=names, targets=targets, watcher=news.watcher,
+        )  # fmt: skip
         dataplane.attach(tcp, datagrams, Reassembler(counters))
 
         def adopt(policy: Policy) -> None:
@@ -134,6 +83,7 @@ def run_worker(
                 {"status": snapshot, "policy": keeper.state},
                 {
                     "reload": lambda fd: keeper.reload(fd, loop),
+                    "fake-file": names.take_fake_files,
                     **news.answers(tcp, datagrams, keeper, names),
                 },
             )
@@ -143,7 +93,7 @@ def run_worker(
                 loop.add_signal_handler(number, stop.set)
         if stop_fd >= 0:
             loop.add_reader(stop_fd, stop.set)
-        _settle_memory()
+        settle_memory()
         codecs.lookup("idna")  # for names of proxies: later we may not be able to read Python's library
         on_ready(_start_line(settings))
         health.start(loop, dialer, dataplane)
@@ -160,65 +110,6 @@ def run_worker(
     return counters.snapshot()
 
 
-def _tables(
-    settings: WorkerSettings,
-    dataplane: Dataplane,
-    sockets: KernelSockets,
-    opener: AsyncOpener,
-    counters: Counters,
-    keeper: PolicyKeeper,
-    names: LiveNames,
-    targets: Targets,
-    news: FlowNews,
-) -> tuple[TcpTable, DatagramTable]:
-    offload = settings.device.offload
-    sink = DeviceSink(settings.device.fd, counters)
-    memory = settings.memory - MAX_MEMORY  # what fragments may take; datagrams are not kept
-    tcp_settings = Settings(
-        settings.mtu,
-        RCV_BUF_START,
-        UNTHROTTLED,
-        offload.tso4,
-        offload.tso6,
-        rcv_buf_most=min(RCV_BUF_MOST, memory // SHARES),
-        has_tso_ecn=offload.tso_ecn,
-    )
-    shares = share_out(_raise_file_limit())
-    secret = os.urandom(16)
-    tcp = TcpTable(
-        sink,
-        dataplane,
-        sockets,
-        targets,
-        keeper.decider,
-        opener,
-        counters,
-        tcp_settings,
-        secret,
-        shares.flows,
-        memory,
-        news.watcher,
-    )
-    datagrams = DatagramTable(
-        sink,
-        dataplane,
-        sockets,
-        targets,
-        counters,
-        int(settings.udp_timeout * 1e6),
-        mtu=settings.mtu,
-        has_uso4=offload.uso4,
-        has_uso6=offload.uso6,
-        max_associations=shares.associations,
-        max_sessions=shares.pings,
-        decider=keeper.decider,
-        service=names,
-        opener=opener,
-        watcher=news.watcher,
-    )
-    return tcp, datagrams
-
-
 def _owners(settings: WorkerSettings, loop: asyncio.AbstractEventLoop) -> AskedOwners | SocketOwners | None:
     """Return who knows which process a flow is of; None where nobody does."""
     if settings.owners is not None:
@@ -226,35 +117,6 @@ def _owners(settings: WorkerSettings, loop: asyncio.AbstractEventLoop) -> AskedO
     if settings.diagnosis < 0:
         return None
     return SocketOwners(socket.socket(fileno=settings.diagnosis))
-
-
-def _targets(maps: tuple[AddressMap, ...]) -> Targets:
-    found = {}
-    for entry in maps:
-        try:
-            packed = inet_pton(AF_INET6 if ":" in entry.address else AF_INET, entry.address)
-        except OSError as error:
-            raise ConfigError(f"cannot map {entry.address!r}: not an IP address") from error
-        found[packed, entry.port] = (entry.to_address, entry.to_port)
-    return Targets(found)
-
-
-def _settle_memory() -> None:
-    """Tell both memory managers that packets come and go all the time, and most of the rest stays."""
-    libc.keep_freed_memory(KEPT_MEMORY)
-    gc.collect()
-    gc.freeze()  # what lives as long as the process need not be looked at again
-    gc.set_threshold(GC_THRESHOLD, 10, 10)
-
-
-def _raise_file_limit() -> int:
-    """Raise the limit of open files to what is allowed, as each flow needs one; return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = 1 << 20
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 def _start_line(settings: WorkerSettings) -> str:

@@ -17,5 +17,7 @@ Theory of operation
     ``libc`` has the system calls that Python lacks, ``addresses`` the addresses of our links;
     ``namespaces``, ``resolver`` and ``privileges`` say what they are for. ``jobs`` keeps a command and its
     terminal in step with the process that waits for it. ``descriptors`` hands what is open from one
-    process to another. ``closing`` tells which connections a command has left unfinished.
+    process to another, ``libraries`` keeps modules in reach of one that gives its rights up. ``closing``
+    tells which connections a command has left unfinished. ``service`` installs us under systemd, with the
+    unit of ``service_unit``; ``notify`` tells systemd how far we are.
 """

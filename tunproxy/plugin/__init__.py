@@ -12,15 +12,16 @@ Vocabulary
     options     what the user may say to a plugin, an instance of a dataclass that it declares
 
 Theory of operation
-    ``discovery`` says what there is, ``settings`` what the user wants of it. ``Plugins`` is a pluggy manager
-    that loads one plugin at a time, so that it knows whom to blame, and hands out ``Hook`` objects in the
-    order of asking. Whatever is asked while flows run is asked through the ``Ledger``, which takes the time
-    and counts faults. What changes on the disk becomes new ``Plugins`` (``reload``); the old ones stay as
-    they are for whoever has them. ``api`` has names only; it lies in a module because a package's
-    ``__init__`` holds no code.
+    ``discovery`` says what there is, ``settings`` what the user wants of it. A ``Registry`` has a pluggy
+    manager and loads one plugin at a time, so that it knows whom to blame, and hands out ``Hook`` objects in
+    the order of asking. ``Plugins`` is one that collects what plugins contribute. Whatever is asked while
+    flows run is asked through the ``Ledger``, which takes the time and counts faults. What changes on the
+    disk becomes new ``Plugins`` (``reload``); the old ones stay as they are for whoever has them. ``api`` has
+    names only; it lies in a module because a package's ``__init__`` holds no code.
 
 Reading order
     ``records``, ``contributions``, ``hookspecs``, ``api``; ``settings``, ``options``, ``discovery``;
-    ``hook``, ``ledger``, ``manager``; ``stage`` with ``waiting``, ``rule_kinds``, ``resolving``, ``routes``,
-    ``events``, ``observing``, ``telling``; ``reload``, ``doctor``, ``template``
+    ``hook``, ``hook_checks``, ``ledger``, ``registry``, ``manager``; ``stage`` with ``waiting``,
+    ``rule_kinds``, ``resolving``, ``routes``, ``events``, ``observing``, ``telling``; ``reload``, ``doctor``,
+    ``template``
 """

@@ -44,11 +44,17 @@ class RuleKind:
 
 @dataclass(frozen=True)
 class CodecType:
-    """A kind of codec. options is a dataclass, as those of upstream types; make returns a new codec."""
+    """A kind of codec. options is a dataclass, as those of upstream types; make returns a new codec.
+
+    compresses and encrypts say what it does, as what is encrypted must not be compressed afterwards: that
+    costs time and wins nothing.
+    """
 
     name: str
     options: type
     make: Callable[[Any], Codec]  # Any: an instance of options
+    compresses: bool = False
+    encrypts: bool = False
 
     def build(self, table: Mapping[str, object]) -> Codec:
         """Return a codec for one flow; raises ConfigError naming the option that is wrong."""

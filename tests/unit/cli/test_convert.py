@@ -135,7 +135,13 @@ def test_other_formats(
     ("arguments", "complaint"),
     [
         (["--from", "cash", "x"], "invalid value for '--from': 'cash' is none of clash, sing-box"),
-        (["--from", "clash", "/nonexistent/x"], "/nonexistent/x:1:1: cannot read the file"),
+        (["--from", "clash", "/nonexistent/x"], "cannot read /nonexistent/x: no such file or directory"),
+        (["/nonexistent/x"], "cannot read /nonexistent/x: no such file or directory"),
+        (
+            ["/dev/null"],
+            "cannot convert /dev/null: it looks like no other program's configuration (say whose",
+        ),
+        (["--from", "surge", "/dev/null"], "cannot convert /dev/null: surge would find no rule in it\n"),
     ],
 )
 def test_what_cannot_be_converted(
@@ -143,6 +149,17 @@ def test_what_cannot_be_converted(
 ) -> None:
     assert main.run(["convert", *arguments]) == 2
     assert capfd.readouterr().err.startswith(f"tunproxy: {complaint}")
+
+
+def test_whose_it_is_need_not_be_said(clash: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["convert", "-q", str(clash)]) == 0
+    assert capfd.readouterr().err.endswith(f"{clash}, taken as clash: 4 exact, 1 approximated, 1 dropped\n")
+
+
+def test_file_of_somebody_else_is_told(clash: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["convert", "--from", "surge", str(clash)]) == 2
+    said = f"tunproxy: cannot convert {clash}: surge would find no rule in it (it looks like one of clash)\n"
+    assert capfd.readouterr() == ("", said)
 
 
 def test_place_that_cannot_be_written(clash: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.cli.test_status_text import QUIET
 from tunproxy.cli import main
 from tunproxy.cli.status_text import describe_status
-from tunproxy.control import client, endpoint, execute, up
+from tunproxy.control import client, endpoint, execute, rescue, up
 from tunproxy.control.endpoint import ALIVE, Found
 from tunproxy.control.settings import ExecSettings, UpSettings
 from tunproxy.errors import SystemChangeError, TunproxyError
@@ -82,6 +82,7 @@ def test_up_options(asked: list[ExecSettings | UpSettings]) -> None:
         ("up --route ::/0 --no-route", "invalid value: --route and --no-route exclude each other"),
         ("up --mtu", "option '--mtu' requires an argument"),
         ("status --tun t0 --socket x", "invalid value: --tun and --socket exclude each other"),
+        ("reload --tun t0 --pid 7", "invalid value: --tun, --socket and --pid exclude each other"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -231,7 +232,7 @@ def test_plugin_on_the_command_line_is_part_of_what_is_checked_and_explained(
     assert main.run(["check", str(config)]) == 2
     assert "unknown rule type 'ALWAYS'" in capfd.readouterr().err
     assert main.run(["check", str(config), "--plugin", str(plugin)]) == 0
-    assert "1 rules" in capfd.readouterr().out
+    assert "my.toml: 1 rule," in capfd.readouterr().out
     by = ["--config", str(config), "--plugin", str(plugin), "--json"]
     assert main.run(["explain", "192.0.2.1:23", *by]) == 0
     told = json.loads(capfd.readouterr().out)
@@ -267,3 +268,106 @@ def test_commands_of_ours_load_no_plugin(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(plugins, "_load", fail)
     assert main.run(["version"]) == 0
     assert main.run(["--help"]) == 0
+
+
+def test_help_begins_with_what_is_used_most(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--help"]) == 0
+    lines = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines][:3] == ["exec", "up", "status"]
+
+
+@pytest.mark.parametrize("group", ["rules", "plugins"])
+def test_group_without_a_command_shows_its_help(group: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main.run([group]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(f"Usage: tunproxy {group} ")
+    assert "\nCommands:\n" in err
+
+
+def test_defaults_that_help_shows_can_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["exec", "--help"]) == 0
+    assert "[default: (256M)]" in " ".join(capsys.readouterr().out.split())
+    assert main.run(["explain", "--help"]) == 0
+    assert "default: -1" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--uid", "--flow"])
+def test_number_that_is_none_is_told_in_our_words(option: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["explain", option, "joe"]) == 2
+    assert capfd.readouterr().err == f"tunproxy: invalid value for '{option}': 'joe' is not a number\n"
+
+
+def test_check_tells_what_is_wrong_with_a_plugin_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    config = tmp_path / "my.toml"
+    config.write_text('[plugins]\nfolder = "plugins"\n')
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "five.py").write_text(
+        "from tunproxy.plugin.api import hookimpl\n"
+        "@hookimpl\ndef contribute_upstreams():\n    return 5\n"
+        "@hookimpl\ndef contribute_upstream_types():\n    return 6\n"
+    )
+    main.run(["check", str(config)])
+    lines = [line for line in capfd.readouterr().err.splitlines() if "five" in line]
+    assert lines == [
+        "tunproxy: warning: plugin five contribute_upstreams failed: TypeError: 5 is no list of upstreams",
+        "tunproxy: warning: plugin five contribute_upstream_types failed: "
+        "TypeError: 6 is no list of upstream types",
+    ]
+
+
+def test_want_of_memory_is_told(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def none_left(options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("tunproxy.control.config.sources.read_sources", none_left)
+    assert main.run(["check"]) == 2
+    assert capfd.readouterr().err == "tunproxy: out of memory (allow it more, or leave rule sets out)\n"
+
+
+def test_reload_asks_the_process_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mine = Found(Path("/run/tunproxy/tun0.sock"), ALIVE, 7)
+    monkeypatch.setattr(endpoint, "find", lambda: [mine, Found(Path("/run/tunproxy/exec-9.sock"), ALIVE, 9)])
+    asked: list[Path] = []
+
+    def refuse(path: Path) -> None:
+        asked.append(path)
+        raise TunproxyError("the old policy stays: no reason")
+
+    monkeypatch.setattr(client, "ask_reload", refuse)
+    assert main.run(["reload", "--pid", "7"]) == 2
+    assert asked == [mine.path]
+    assert capfd.readouterr().err == "tunproxy: the old policy stays: no reason\n"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([], "nothing was left\n"),
+        (["9 policy rules", "/run/x.sock"], "removed 9 policy rules, /run/x.sock\n"),
+    ],
+)
+def test_rescue_says_what_it_removed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], found: list[str], said: str
+) -> None:
+    monkeypatch.setattr(rescue, "rescue", lambda: found)
+    assert main.run(["rescue"]) == 0
+    assert capfd.readouterr() == (said, "")
+
+
+def test_check_tells_of_plugins_also_where_the_configuration_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    plugin, config = tmp_path / "mine.py", tmp_path / "my.toml"
+    plugin.write_text("import no_such_module_x\n")
+    config.write_text('[upstreams.a]\ntype = "mine"\n')
+    assert main.run(["check", str(config), "--plugin", str(plugin)]) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("tunproxy: warning: plugin mine cannot be imported: ModuleNotFoundError: ")
+    assert f"{config}:2:9: there is no type of upstream 'mine'" in said

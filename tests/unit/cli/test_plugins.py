@@ -113,10 +113,32 @@ def test_new_bad_usage_is_told(arguments: tuple[str, ...], folder: Path) -> None
         run(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("class", "a word of Python's"), ("direct", "an installed plugin")]
+)
+def test_new_refuses_names_that_cannot_work(name: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(typer.BadParameter, match=why):
+        run("new", name, "--into", str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_wrong_with_contributions_is_in_the_list_only(
+    folder: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "five.py").write_text(
+        "from tunproxy.plugin.api import hookimpl\n@hookimpl\ndef contribute_upstreams():\n    return 5\n"
+    )
+    code, text = run("list")
+    assert (code, text.count("is no list of upstreams")) == (1, 1)
+    assert caplog.records == []
+
+
 def test_run_runs_a_plugins_command(folder: Path) -> None:
-    assert run("run") == (0, "say  Say it.\n")
+    code, listed = run("run")
+    assert code == 0
+    assert "  Say it.\n" in listed  # beside the commands of plugins that come with us
     assert run("run", "say", "hello", "--loud") == (4, "HELLO\n")
-    with pytest.raises(typer.BadParameter, match=r"no plugin has a command 'sya' \(there are: say\)"):
+    with pytest.raises(typer.BadParameter, match=r"no plugin has a command 'sya' \(there are: .*\bsay\b"):
         run("run", "sya")
 
 

@@ -47,9 +47,51 @@ def test_fmt_changes_a_file_once(rules: Path, capfd: pytest.CaptureFixture[str])
 
 
 def test_fmt_of_standard_input(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("match , a\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"match , a\n")))
     assert main.run(["rules", "fmt", "-"]) == 0
     assert capfd.readouterr().out == "MATCH,a\n"
+    for arguments in (["fmt", "-"], ["fmt", "--check", "-"]):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"MATCH,a\n\xff\n")))
+        assert main.run(["rules", *arguments]) == 2
+        out, err = capfd.readouterr()
+        assert (out, err) == ("", "tunproxy: cannot format -: it is not UTF-8 (line 2)\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"match , a\n")))
+    assert main.run(["rules", "fmt", "--check", "-"]) == 1
+
+
+def test_fmt_of_a_configuration_says_where_rules_can_be_formatted(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, 'rules = ["MATCH,DIRECT"]\n')
+    assert main.run(["rules", "fmt", str(path)]) == 2
+    assert "it is a configuration" in capfd.readouterr().err
+
+
+def test_lint_and_test_of_a_configuration_are_about_its_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    use_tree_plugins(monkeypatch)
+    path = written(
+        tmp_path,
+        'rules = [\n  # expect: a.com:80 => REJECT\n  "DOMAIN,a.com,REJECT",\n  "DOMAIN,a.com,DIRECT",\n]\n',
+    )
+    assert main.run(["rules", "lint", str(path)]) == 1
+    assert capfd.readouterr().out.startswith(f"{path}:4:4: duplicate: ")
+    assert main.run(["rules", "test", str(path)]) == 0
+    assert capfd.readouterr().out == "1 of 1 expectations are met\n"
+    path.write_text('rules = ["DOMIAN,a.com,REJECT"]\n')
+    assert main.run(["rules", "lint", str(path)]) == 2
+    assert capfd.readouterr().err.count("unknown rule type") == 1
+    assert main.run(["rules", "lint", str(path), "--config", str(path)]) == 2
+    assert "it is a configuration itself (leave out --config)" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["lint", "test"])
+def test_file_that_cannot_be_read_is_told_without_a_line(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["rules", command, str(tmp_path / "x")]) == 2
+    assert capfd.readouterr().err == f"tunproxy: cannot read {tmp_path / 'x'}: no such file or directory\n"
 
 
 def test_test_counts_and_shows_what_is_not_met(rules: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from tunproxy.control.config.sources import Sources, read_sources
 from tunproxy.control.settings import PolicyOptions
 from tunproxy.plugin.manager import Plugins
 
-NAMES = ("direct", "groups", "http", "socks")
+NAMES = ("compress", "direct", "encrypt", "groups", "http", "socks")
 
 
 def plugins_for(sources: Sources) -> Plugins:

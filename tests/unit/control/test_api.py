@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -106,3 +107,64 @@ def test_api_is_not_loaded_before_somebody_asks() -> None:
     program = "import sys, tunproxy.control.up, tunproxy.control.execute; print('aiohttp' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "noise", [b"A" * 100_000, b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n", b"\0\r\n\r\n"]
+)
+def test_what_is_no_http_is_refused_without_a_traceback(
+    listener: socket.socket, noise: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    thread = ApiThread(listener, status)
+    path = listener.getsockname()
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(path)
+            client.sendall(noise)
+            assert client.recv(65536).startswith(b"HTTP/1.0 400 ")
+        assert ask(path).startswith(b"HTTP/1.1 200 OK\r\n"), "the next one is served"
+    finally:
+        thread.close()
+    assert caplog.records == []
+
+
+def test_too_many_clients_are_told_of_once_and_served_when_others_have_gone(
+    listener: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    thread = ApiThread(listener, status)
+    path = listener.getsockname()
+    assert ask(path).startswith(b"HTTP/1.1 200 OK\r\n")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open("/dev/null", os.O_RDONLY)
+    os.close(lowest)
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + len(clients), before[1]))  # and no more than these
+    try:
+        for client in clients:
+            client.connect(path)
+        ends_at = time.monotonic() + 20
+        while not caplog.records and time.monotonic() < ends_at:
+            time.sleep(0.01)
+        time.sleep(1.5)  # asyncio tries again after a second
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for client in clients:
+            client.close()
+    assert ask(path).startswith(b"HTTP/1.1 200 OK\r\n")
+    thread.close()
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["clients of the control socket have to wait: too many open files"]
+
+
+def test_fault_of_ours_is_logged(listener: socket.socket, caplog: pytest.LogCaptureFixture) -> None:
+    async def broken() -> dict[str, object]:
+        raise RuntimeError("broken")
+
+    thread = ApiThread(listener, broken)
+    try:
+        assert ask(listener.getsockname()).startswith(b"HTTP/1.1 500 ")
+    finally:
+        thread.close()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "RuntimeError: broken" in caplog.text

@@ -1,5 +1,6 @@
 """Control sockets: claimed by one, found by many."""
 
+import grp
 import os
 import socket
 import stat
@@ -78,6 +79,12 @@ def test_claim_does_not_touch_what_is_no_socket(place: Path) -> None:
     made = claim("tun0")
     made.close()
     assert (place / "note.txt").read_text() == "mine"
+
+
+def test_claim_says_what_stands_in_its_way(place: Path) -> None:
+    (place / "tun0.sock").mkdir(parents=True)
+    with pytest.raises(SystemChangeError, match=r"tun0\.sock: something else is there \(remove it\)$"):
+        claim("tun0")
 
 
 def test_close_leaves_the_socket_of_somebody_who_came_after(place: Path) -> None:
@@ -181,3 +188,32 @@ def test_socket_of_root_is_denied_to_others(place: Path, tmp_path: Path) -> None
 
     isolated(check)
     made.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to a group it is not in")
+def test_socket_of_root_is_shared_with_the_group_of_those_who_may_command(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = grp.getgrnam("daemon")
+    monkeypatch.setattr(endpoint, "GROUP", daemon.gr_name)
+    made = claim("tun0")
+    status = made.path.stat()
+    assert (status.st_gid, stat.S_IMODE(status.st_mode)) == (daemon.gr_gid, 0o660)
+    made.close()
+
+
+def test_socket_elsewhere_is_shared_with_nobody(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "OF_ROOT", Path("/nowhere"))
+    monkeypatch.setattr(endpoint, "GROUP", grp.getgrgid(os.getgid()).gr_name)
+    made = claim("tun0")
+    assert stat.S_IMODE(made.path.stat().st_mode) == 0o600
+    made.close()
+
+
+def test_sweep_removes_what_nobody_listens_at(place: Path) -> None:
+    made = claim("tun0")
+    leave_behind(place / "tun1.sock")
+    assert endpoint.sweep() == [place / "tun1.sock"]
+    assert [path.name for path in place.iterdir()] == ["tun0.sock"]
+    made.close()
+    assert endpoint.sweep() == []

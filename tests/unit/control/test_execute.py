@@ -11,7 +11,7 @@ import pytest
 from tests.isolation import isolated, needs_namespaces
 from tunproxy.control.execute import execute
 from tunproxy.control.settings import ExecSettings
-from tunproxy.control.worker import WorkerSettings
+from tunproxy.control.worker_settings import WorkerSettings
 from tunproxy.errors import ConfigError, TunproxyError, UpstreamError
 
 pytestmark = needs_namespaces

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,15 @@ def test_owner_is_a_process_that_runs() -> None:
     assert found is not None
     assert found.uid == os.geteuid()
     assert owner_called("no-such-program-anywhere") is None
+
+
+def test_name_that_nobody_knows_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    monkeypatch.setattr(explaining, "load_plugins", plugins_for)
+    path = written(tmp_path, 'rules = ["IP-CIDR,10.0.0.0/8,REJECT"]\n')
+    document = explain_by_files(PolicyOptions(config=str(path)), parse_question("a.example:443"))
+    assert "name or service not known" in str(document)
+    assert "Errno" not in str(document)

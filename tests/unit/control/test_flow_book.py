@@ -21,7 +21,7 @@ from tunproxy.decide.recent import RecentFlows
 from tunproxy.errors import ConfigError
 from tunproxy.flow.life import FlowLife
 from tunproxy.flow.verdict import FlowInfo
-from tunproxy.upstream.opening import AsyncDialer
+from tunproxy.upstream.dialer import AsyncDialer
 from tunproxy.upstream.sockets import KernelSockets
 
 TEXT = 'rules = ["DST-PORT,80,REJECT", "DST-PORT,443,DIRECT"]\n[dns]\nmode = "off"\n'

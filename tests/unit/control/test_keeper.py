@@ -63,6 +63,16 @@ def test_reload_that_fails_leaves_the_old_policy(tmp_path: Path) -> None:
     assert (keeper.state()["error"], keeper.state()["generation"]) == ("", 2)
 
 
+def test_long_error_is_cut_at_the_end_of_a_line(tmp_path: Path) -> None:
+    keeper = PolicyKeeper(sources_of(written(tmp_path, "")))
+    rules = ",\n".join(f'"DOMAIN,{"x" * number}.example,REJCT"' for number in range(1, 60))
+    reloaded(keeper, written(tmp_path, f"rules = [\n{rules}\n]\n"))
+    lines = str(keeper.state()["error"]).split("\n")
+    assert lines[-1] == "…"
+    assert lines[-2].strip() in ("^", "") or lines[-2].endswith((",", "(did you mean 'REJECT'?)"))
+    assert len("\n".join(lines)) <= module.MAX_TEXT + 2
+
+
 def test_fault_while_building_leaves_the_old_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, "")
     keeper = PolicyKeeper(sources_of(path))

@@ -1,18 +1,22 @@
 """Names over the changes of policies."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.dns.world import CLIENT, Turns, query, read
 from tunproxy.control import live_names
 from tunproxy.control.config.schema import DnsConfig
 from tunproxy.control.live_names import LiveNames
+from tunproxy.dns.fake_store import open_files
 from tunproxy.errors import ConfigError
 from tunproxy.flow.ports import DatagramReply
-from tunproxy.upstream.opening import AsyncDialer
+from tunproxy.upstream.dialer import AsyncDialer
 from tunproxy.upstream.sockets import KernelSockets
 
 HOSTS = {"nas.lan": "192.168.1.9"}
@@ -141,3 +145,39 @@ def test_resolvers_of_plugins_are_made_anew_with_each_policy_where_they_are_name
         names.adopt(third)
         with pytest.raises(ConfigError, match="resolver 'racks': nobody to ask for its address"):
             names.build(named)  # the plugin has gone: what is left is a name
+
+
+def test_fake_addresses_are_kept_in_the_file_that_was_opened_for_us(tmp_path: Path) -> None:
+    path = tmp_path / "fake"
+    files = open_files(path)
+    path.rename(tmp_path / "elsewhere")  # where this process would not find it
+    (tmp_path / "fake").mkdir()
+    with live() as (_, names):
+        wanted = replace(config(mode="fake-ip"), fake_ip_file=str(path))
+        with pytest.raises(ConfigError, match="cannot open"):
+            names.build(wanted)
+        names.take_fake_files(files.fd, files.lock_fd)
+        names.adopt(names.build(wanted))
+        asked(names, "a.example")
+    assert b" a.example " in (tmp_path / "elsewhere").read_bytes()
+    assert not is_open(files.fd)
+
+
+def test_file_that_no_policy_needs_is_let_go_of(tmp_path: Path) -> None:
+    taken = [open_files(tmp_path / name) for name in ("a", "b", "c")]
+    with live() as (_, names):
+        for each in taken[:2]:
+            names.take_fake_files(each.fd, each.lock_fd)
+        assert [is_open(each.fd) for each in taken] == [False, True, True]
+        names.adopt(names.build(config()))
+        assert not is_open(taken[1].lock_fd)
+        names.take_fake_files(taken[2].fd, taken[2].lock_fd)
+    assert not is_open(taken[2].fd)
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

@@ -1,5 +1,6 @@
 """[dns] becomes settings: each key is heard, and files are where they belong."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from tunproxy.control import naming
 from tunproxy.control.config.read import read_config
 from tunproxy.control.config.schema import DnsConfig
-from tunproxy.control.naming import dns_settings, fake_file, host_resolvers
+from tunproxy.control.naming import dns_settings, fake_file, fake_files, host_resolvers
 from tunproxy.dns.settings import DnsSettings
 
 EVERYTHING = """
@@ -22,6 +23,7 @@ hosts = { "nas.lan" = ["192.0.2.4", "2001:db8::4"] }
 hosts-file = false
 cache-size = 7
 serve-stale = 60
+random-capitals = false
 client-subnet = "203.0.113.0/24"
 ca-file = "ca.pem"
 fake-ip-range = "10.8.0.0/16"
@@ -48,6 +50,7 @@ def test_every_key_is_heard() -> None:
         hosts_file=False,
         cache_size=7,
         serve_stale=60,
+        random_capitals=False,
         client_subnet="203.0.113.0/24",
         ca_file=Path("/etc/t/ca.pem"),
         fake_ip_range="10.8.0.0/16",
@@ -108,3 +111,28 @@ def test_resolver_on_the_host_is_asked_only_from_apart(
     assert host_resolvers(is_apart=False) == ()
     conf.write_text("")
     assert host_resolvers(is_apart=True) == ("127.0.0.1",), "whom the C library asks"
+
+
+def test_file_of_fake_addresses_is_opened_where_they_are_wanted(tmp_path: Path) -> None:
+    fake = DnsConfig(mode="fake-ip", fake_ip_file=str(tmp_path / "below" / "fake"))
+    files = fake_files(fake)
+    assert files is not None
+    assert os.fstat(files.fd).st_ino == (tmp_path / "below" / "fake").stat().st_ino
+    assert os.fstat(files.lock_fd).st_ino == (tmp_path / "below" / "fake.lock").stat().st_ino
+    files.close()
+    default = fake_files(DnsConfig(mode="fake-ip"), {"XDG_STATE_HOME": str(tmp_path)})
+    assert default is not None
+    default.close()
+    assert (tmp_path / "tunproxy" / "fake-ip").exists()
+
+
+def test_file_of_fake_addresses_is_not_opened_where_it_is_not_needed_or_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for config in (
+        DnsConfig(fake_ip_file=str(tmp_path / "a")),
+        DnsConfig(mode="off", fake_ip_file=str(tmp_path / "a")),
+        DnsConfig(mode="fake-ip", fake_ip_file=""),
+        DnsConfig(mode="fake-ip", fake_ip_file=str(tmp_path / "file" / "below")),
+    ):
+        assert fake_files(config) is None
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]

@@ -124,3 +124,34 @@ def test_worker_that_is_gone_is_a_bad_gateway() -> None:
         ours.close()
 
     asyncio.run(talk())
+
+
+def test_without_routes_nothing_is_loaded_and_all_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that has given its rights up may not be able to load anything."""
+
+    def unreadable() -> object:
+        raise ModuleNotFoundError("No module named 'netrc'")
+
+    monkeypatch.setattr(plugin_api, "_aiohttp", unreadable)
+
+    async def talk(client: TestClient[Any, Any], api: PluginApi) -> None:
+        for _ in range(3):
+            answer = await client.post("/plugins/mine/tell", data=b"x" * 100_000)
+            assert (answer.status, await answer.json()) == (404, {"error": "no plugin has an api"})
+
+    converse(talk, Plugins())
+
+
+def test_what_cannot_be_loaded_any_more_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unreadable() -> object:
+        raise ModuleNotFoundError("No module named 'netrc'")
+
+    async def talk(client: TestClient[Any, Any], api: PluginApi) -> None:
+        monkeypatch.setattr(plugin_api, "_aiohttp", unreadable)
+        api.adopt(with_routes(ROUTES))
+        assert (await client.get("/plugins/mine/much")).status == 502
+
+    converse(talk, Plugins())
+    assert "No module named 'netrc' (restart tunproxy" in caplog.text

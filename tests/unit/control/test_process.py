@@ -11,7 +11,7 @@ import pytest
 from tests.isolation import isolated, needs_namespaces
 from tunproxy.control import process
 from tunproxy.control.process import SIGNALS, Identity, WorkerProcess
-from tunproxy.control.worker import WorkerSettings
+from tunproxy.control.worker_settings import WorkerSettings
 from tunproxy.device.tun import Offload, TunDevice
 from tunproxy.errors import SystemChangeError, TunproxyError, UpstreamError
 from tunproxy.host.privileges import SocketNeeds

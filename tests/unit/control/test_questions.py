@@ -178,3 +178,29 @@ def test_descriptor_that_nobody_wants_is_closed(pair: Pair) -> None:
         os.close(ours)
 
     asyncio.run(both())
+
+
+def test_descriptors_go_along_and_become_the_answerers(pair: Pair) -> None:
+    seen: list[bytes] = []
+
+    def take(*fds: int) -> object:
+        for fd in fds:
+            with os.fdopen(fd, "rb") as file:
+                seen.append(file.read())
+        return {"taken": len(fds)}
+
+    async def both() -> None:
+        answer_on(asyncio.get_running_loop(), pair[1], {}, {"take": take})
+        worker = Questions(pair[0])
+        fds = [os.memfd_create("test") for _ in range(2)]
+        for number, fd in enumerate(fds):
+            os.write(fd, b"%d" % number)
+            os.lseek(fd, 0, os.SEEK_SET)
+        assert await worker.ask("take", *fds) == {"taken": 2}
+        for fd in fds:
+            os.close(fd)  # still ours
+        with pytest.raises(NoAnswerError, match="KeyError: 'take'"):
+            await worker.ask("take")
+
+    asyncio.run(both())
+    assert seen == [b"0", b"1"]

@@ -1,6 +1,8 @@
 """Reload from end to end: files, supervisor, socket pair, worker's keeper."""
 
 import asyncio
+import errno
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -9,8 +11,11 @@ import pytest
 
 from tests.unit.control.policies import plugins_for, sources_of, written
 from tunproxy.control import keeper as keeper_module
+from tunproxy.control import questions
+from tunproxy.control import reload as reload_module
+from tunproxy.control.config.sources import Sources
 from tunproxy.control.keeper import PolicyKeeper
-from tunproxy.control.questions import Questions, answer_on, socket_pair
+from tunproxy.control.questions import FdAnswers, Questions, answer_on, socket_pair
 from tunproxy.control.reload import Reloader, ReloadError
 from tunproxy.control.settings import PolicyOptions
 from tunproxy.flow.verdict import FlowInfo
@@ -23,8 +28,10 @@ def tree_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "load_plugins", plugins_for)
 
 
-def play(path: Path, talk: Callable[[Reloader, PolicyKeeper], Awaitable[None]]) -> None:
-    """Let talk use the supervisor of a worker that began with the configuration at path."""
+def play(
+    path: Path, talk: Callable[[Reloader, PolicyKeeper], Awaitable[None]], more: FdAnswers | None = None
+) -> None:
+    """Let talk use the supervisor of a worker that began with the configuration at path; more are answers."""
 
     async def both() -> None:
         loop = asyncio.get_running_loop()
@@ -32,7 +39,8 @@ def play(path: Path, talk: Callable[[Reloader, PolicyKeeper], Awaitable[None]]) 
         keeper = PolicyKeeper(sources)
         ours, theirs = socket_pair()
         with closing(ours), closing(theirs):
-            answer_on(loop, theirs, {"policy": keeper.state}, {"reload": lambda fd: keeper.reload(fd, loop)})
+            answers = {"reload": lambda fd: keeper.reload(fd, loop), **(more or {})}
+            answer_on(loop, theirs, {"policy": keeper.state}, answers)
             await talk(Reloader(PolicyOptions(config=str(path)), sources, [Questions(ours)]), keeper)
             loop.remove_reader(theirs)
 
@@ -72,6 +80,25 @@ def test_reload_that_cannot_be_is_told_and_changes_nothing(tmp_path: Path, text:
         assert reloader.error == ""
 
     play(written(tmp_path, RULE), talk)
+
+
+def test_file_of_fake_addresses_goes_along_opened(tmp_path: Path) -> None:
+    handed: list[tuple[int, int]] = []
+
+    def take(fd: int, lock_fd: int) -> object:
+        handed.append((os.fstat(fd).st_ino, os.fstat(lock_fd).st_ino))
+        os.close(fd)
+        os.close(lock_fd)
+        return {}
+
+    async def talk(reloader: Reloader, keeper: PolicyKeeper) -> None:
+        await reloader.reload()
+        assert handed == []
+        written(tmp_path, '[dns]\nmode = "fake-ip"\nfake-ip-file = "fake"\n')
+        await reloader.reload()
+        assert handed == [((tmp_path / "fake").stat().st_ino, (tmp_path / "fake.lock").stat().st_ino)]
+
+    play(written(tmp_path, RULE), talk, {"fake-file": take})
 
 
 def test_save_reloads_and_files_that_are_new_are_watched(
@@ -116,6 +143,89 @@ def test_save_of_something_broken_is_told(tmp_path: Path, capfd: pytest.CaptureF
 
     play(written(tmp_path, RULE), talk)
     assert "(the old policy stays)" in capfd.readouterr().err
+
+
+def test_policy_that_cannot_be_built_is_told_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def talk(reloader: Reloader, keeper: PolicyKeeper) -> None:
+        written(tmp_path, 'rules = ["MATCH,x"]\n')
+        await reloader.reload_and_tell("it has changed")
+
+    play(written(tmp_path, RULE), talk)
+    said = capfd.readouterr().err
+    assert said.startswith("tunproxy: it has changed (the old policy stays): cannot use the configuration: 1")
+    assert said.endswith("^\n"), "the line and its caret come last"
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
+def test_save_through_a_symbolic_link_reloads(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As those have it who keep their configuration among others' under version control."""
+    kept, home = tmp_path / "kept", tmp_path / "home"
+    kept.mkdir()
+    home.mkdir()
+    (home / "tunproxy.toml").symlink_to(written(kept, ""))
+
+    async def talk(reloader: Reloader, keeper: PolicyKeeper) -> None:
+        async with reloader.watching():
+            await asyncio.sleep(0.5)
+            new = kept / "new"
+            new.write_text(RULE)
+            new.replace(kept / "tunproxy.toml")
+            await until(lambda: keeper.policy.generation == 2)
+            other = tmp_path / "other"
+            other.mkdir()
+            written(other, "rules = [")
+            (home / "new").symlink_to(other / "tunproxy.toml")
+            (home / "new").replace(home / "tunproxy.toml")
+            await until(lambda: bool(reloader.error))
+            await asyncio.sleep(0.5)  # until the other folder is watched
+            written(other, RULE)
+            await until(lambda: keeper.policy.generation == 3 and not reloader.error)
+
+    play(home / "tunproxy.toml", talk)
+    assert "tunproxy.toml has changed: policy 3 is in force, 1 rules" in capfd.readouterr().err
+
+
+def test_worker_that_is_long_in_answering_while_it_builds_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine; to say that the old policy stays would be wrong."""
+    monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.1)
+
+    async def both() -> None:
+        loop = asyncio.get_running_loop()
+        sources = sources_of(path)
+        keeper = PolicyKeeper(sources)
+
+        async def state() -> dict[str, object]:
+            await asyncio.sleep(0.5)
+            return keeper.state()
+
+        ours, theirs = socket_pair()
+        with closing(ours), closing(theirs):
+            answer_on(loop, theirs, {"policy": state}, {"reload": lambda fd: keeper.reload(fd, loop)})
+            reloader = Reloader(PolicyOptions(config=str(path)), sources, [Questions(ours)])
+            assert (await reloader.reload())["generation"] == 2
+            loop.remove_reader(theirs)
+
+    path = written(tmp_path, RULE)
+    asyncio.run(both())
+
+
+def test_reload_without_a_descriptor_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(sources: Sources) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def talk(reloader: Reloader, keeper: PolicyKeeper) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(reload_module, "into_memory", none_left)
+            told = await reloader.answer()
+        error = "cannot read the configuration again: too many open files (try again)"
+        assert told == {"is_reloaded": False, "error": error, "policy": None}
+        assert (await reloader.answer())["is_reloaded"] is True
+
+    play(written(tmp_path, RULE), talk)
 
 
 REFUSING = """

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.control.policies import use_tree_plugins, written
 from tunproxy.control.config.problems import ConfigProblems
 from tunproxy.control.rule_files import check_file, read_checked
+from tunproxy.errors import ConfigError
 
 
 def test_file_by_itself_knows_its_own_targets_only(tmp_path: Path) -> None:
@@ -42,3 +43,24 @@ def test_broken_rules_and_expectations_are_problems(tmp_path: Path) -> None:
     path.write_text("# expect: nonsense\n")
     with pytest.raises(ConfigProblems, match=r"a\.rules:1:11: no target"):
         check_file(str(path))
+
+
+def test_configuration_of_another_program_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "clash.yaml"
+    path.write_text("port: 7890\nproxies:\n  - {name: a}\nrules:\n  - MATCH,a\n")
+    with pytest.raises(
+        ConfigError, match=r"clash\.yaml: it looks like a configuration of clash \(see tunproxy convert"
+    ):
+        read_checked(str(path))
+
+
+def test_message_names_the_rule_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.rules"
+    path.write_text("DOMIAN,a,b\n")
+    with pytest.raises(ConfigProblems, match=rf"^cannot use {path}: 1 problem\n"):
+        read_checked(str(path))
+
+
+def test_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"^cannot read {tmp_path}: is a directory$"):
+        read_checked(str(tmp_path))

@@ -1,11 +1,13 @@
 """Descriptors are shared out so that a burst of one kind leaves some for the others."""
 
+import resource
+
 import pytest
 
 from tests.unit.datagram.world import World
 from tests.unit.wire import frames
 from tests.unit.wire.frames import CLIENT
-from tunproxy.control.shares import LEAST, RESERVED, share_out
+from tunproxy.control.shares import LEAST, RESERVED, raise_file_limit, share_out
 from tunproxy.datagram.echo import MAX_SESSIONS
 from tunproxy.datagram.table import MAX_ASSOCIATIONS
 
@@ -40,3 +42,14 @@ def test_burst_of_udp_sources_leaves_the_descriptors_of_tcp_alone() -> None:
         assert world.counters.associations_evicted == 500 - shares.associations
         keys = {key[4:6] for key in world.table._associations}
         assert keys == {port.to_bytes(2, "big") for port in range(2500 - shares.associations, 2500)}
+
+
+def test_limit_of_open_files_is_raised_to_what_is_allowed() -> None:
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = hard if hard != resource.RLIM_INFINITY else 1 << 20
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(before, 512), hard))
+    try:
+        assert raise_file_limit() == most
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == most
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))

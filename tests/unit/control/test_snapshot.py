@@ -15,7 +15,8 @@ from tunproxy.control.live_names import LiveNames
 from tunproxy.control.policy import built_in_sources
 from tunproxy.control.snapshot import MAX_TEXT, Snapshot
 from tunproxy.plugin.manager import Plugins
-from tunproxy.upstream.opening import AsyncDialer, AsyncOpener, OpenerStatistics
+from tunproxy.upstream.dialer import AsyncDialer
+from tunproxy.upstream.opening import AsyncOpener, OpenerStatistics
 from tunproxy.upstream.sockets import KernelSockets
 from tunproxy.wire.reasons import NAMES
 

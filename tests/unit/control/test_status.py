@@ -53,7 +53,7 @@ def test_document_without_its_worker_says_so() -> None:
 def test_document_problems_are_sentences() -> None:
     found = document(
         {
-            "drops": {"echo-forbidden": 1},
+            "drops": {"echo-forbidden": 1, "table-full": 35},
             "plugin_problems": {"odd": "cannot be imported: ImportError: x"},
             "plugin_faults": {"picky": 2},
             "upstream_faults": {"far": 1},
@@ -65,6 +65,7 @@ def test_document_problems_are_sentences() -> None:
         "plugin picky failed 2 times",
         "upstream far was faulty 1 times",
         "pings are not sent: the worker's group is outside of net.ipv4.ping_group_range",
+        "there was no room for new flows: 35 packets were dropped (raise the limit of open files: ulimit -n)",
         "950 of 1000 descriptors are used (raise the limit: ulimit -n)",
     ]
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from tunproxy.control.endpoint import ALIVE, Found, find
 from tunproxy.control.process import SIGNALS
 from tunproxy.control.settings import UpSettings
 from tunproxy.control.up import up
-from tunproxy.control.worker import WorkerSettings
+from tunproxy.control.worker_settings import WorkerSettings
 from tunproxy.errors import ConfigError, SystemChangeError, UpstreamError
 from tunproxy.host import libc
 from tunproxy.host.links import has_link
@@ -119,6 +120,26 @@ def test_up_is_asked_while_it_runs_and_still_told_to_stop() -> None:
         assert [signal.getsignal(number) for number in SIGNALS] == handlers
         assert set(SIGNALS) <= signal.pthread_sigmask(signal.SIG_BLOCK, ())
         assert not [each for each in find() if each.name == name]
+
+    isolated(check)
+
+
+def test_up_tells_the_service_manager_and_nobody_else_may() -> None:
+    """The worker is a child of the service, and plugins are in it: neither finds the socket."""
+
+    def serve(settings: WorkerSettings, *, stop_fd: int = -1, on_ready: Callable[[str], None]) -> None:
+        on_ready("none" if "NOTIFY_SOCKET" not in os.environ else "the socket")
+        os.kill(os.getppid(), signal.SIGTERM)  # it may: it is the same user
+        time.sleep(30)
+
+    def check() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind("\0tunproxy-test")  # in a network namespace of our own
+            os.environ["NOTIFY_SOCKET"] = "@tunproxy-test"
+            assert up(UpSettings(routes=(), worker_uid=0, mark=7), serve) == 0
+            told = [manager.recv(2000, socket.MSG_DONTWAIT).decode() for _ in range(2)]
+        assert told[0].startswith("READY=1\nSTATUS=none, no routes of ours, worker uid 0")
+        assert told[1] == "STOPPING=1\nSTATUS=routes are put back"
 
     isolated(check)
 

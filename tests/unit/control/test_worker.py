@@ -11,7 +11,8 @@ import pytest
 
 from tests.unit.loop.rig import syn, tcp_flags
 from tunproxy.control.questions import Questions, socket_pair
-from tunproxy.control.worker import AddressMap, WorkerSettings, run_worker
+from tunproxy.control.worker import run_worker
+from tunproxy.control.worker_settings import AddressMap, WorkerSettings
 from tunproxy.device.tun import Offload, TunDevice
 from tunproxy.errors import ConfigError
 from tunproxy.tcp.connection import Settings
@@ -84,7 +85,7 @@ def test_worker_tells_the_engine_what_the_device_can(worker: Worker, monkeypatch
         return made[0]
 
     made: list[Settings] = []
-    monkeypatch.setattr("tunproxy.control.worker.Settings", noted)
+    monkeypatch.setattr("tunproxy.control.tables.Settings", noted)
     worker.device.offload = Offload(csum=True, tso6=True, tso_ecn=True)
     worker.run(lambda: None)
     (settings,) = made

@@ -13,7 +13,7 @@ from tunproxy.control.policy import load_policy
 from tunproxy.flow.verdict import DIAL, FlowInfo
 from tunproxy.plugin import api
 from tunproxy.plugin.manager import Plugins
-from tunproxy.upstream.opening import AsyncDialer
+from tunproxy.upstream.dialer import AsyncDialer
 from tunproxy.upstream.sockets import KernelSockets
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "plugin-authors.md"

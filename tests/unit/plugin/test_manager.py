@@ -1,16 +1,12 @@
-"""Finding plugins, and leaving out those that do not work."""
+"""What plugins contribute, and leaving out what makes no sense."""
 
-import logging
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from tests.unit.plugin.distribution import distribution
-from tunproxy.plugin.api import DialUpstream, FlowInfo, Resolver, Route, Upstream, Verdict, hookimpl
+from tunproxy.plugin.api import DialUpstream, Resolver, Route, Upstream, hookimpl
 from tunproxy.plugin.manager import Plugins
 from tunproxy.plugin.settings import PluginEntry, PluginSettings
 
@@ -28,51 +24,6 @@ def test_register_plugin_with_hooks_keeps_it() -> None:
     plugins = Plugins()
     assert plugins.register(contributing("a"), "first")
     assert plugins.names == ["first"]
-    assert list(plugins.upstreams()) == ["a"]
-
-
-def misspelt() -> object:
-    return plugin(decide_flwo=lambda info: None)
-
-
-def wants_too_much() -> object:
-    return plugin(decide_flow=lambda info, weather: None)
-
-
-def wraps() -> object:
-    @hookimpl(wrapper=True)
-    def decide_flow(info: FlowInfo) -> Iterator[None]:
-        return (yield)
-
-    return types.SimpleNamespace(decide_flow=decide_flow)
-
-
-@pytest.mark.parametrize(
-    ("bad", "why"),
-    [
-        (misspelt, "decide_flwo"),
-        (wants_too_much, "weather"),
-        (wraps, "decide_flow is a wrapper"),
-    ],
-)
-def test_register_bad_plugin_reports_it_and_leaves_it_out(
-    bad: Callable[[], object], why: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    plugins = Plugins()
-    plugins.register(contributing("a"), "good")
-    assert not plugins.register(bad(), "bad")
-    assert why in plugins.problems["bad"]
-    assert "plugin bad" in caplog.text
-    assert plugins.names == ["good"]
-    assert plugins.hooks("decide_flow") == []
-    assert plugins.register(contributing("b"), "later"), "one bad plugin does not spoil those after it"
-    assert list(plugins.upstreams()) == ["a", "b"]
-
-
-def test_register_second_plugin_of_a_name_keeps_the_first() -> None:
-    plugins = Plugins()
-    plugins.register(contributing("a"), "same")
-    assert not plugins.register(contributing("b"), "same")
     assert list(plugins.upstreams()) == ["a"]
 
 
@@ -113,73 +64,6 @@ def test_upstreams_none_is_nothing() -> None:
     assert plugins.problems == {}
 
 
-def test_hooks_come_in_the_order_of_pluggys_calls() -> None:
-    def late(info: FlowInfo) -> Verdict | None:
-        return None
-
-    plugins = Plugins()
-    first = types.SimpleNamespace(decide_flow=hookimpl(tryfirst=True)(lambda: None))
-    plugins.register(first, "tryfirst")
-    plugins.register(types.SimpleNamespace(decide_flow=hookimpl(trylast=True)(late)), "trylast")
-    plugins.register(plugin(decide_flow=lambda upstreams: None), "earlier")
-    plugins.register(plugin(decide_flow=lambda upstreams, info: None), "later")
-    hooks = plugins.hooks("decide_flow")
-    assert [hook.plugin for hook in hooks] == ["tryfirst", "later", "earlier", "trylast"]
-    assert [hook.arguments for hook in hooks] == [(), ("upstreams", "info"), ("upstreams",), ("info",)]
-
-
-def test_hook_gets_the_arguments_it_wants() -> None:
-    plugins = Plugins()
-    plugins.register(plugin(decide_flow=lambda upstreams, info: (info, upstreams)), "both")
-    (hook,) = plugins.hooks("decide_flow")
-    assert hook({"info": "i", "upstreams": "u"}) == ("i", "u")
-
-
-GOOD = """
-from tunproxy.plugin.api import DialUpstream, hookimpl
-
-@hookimpl
-def contribute_upstreams():
-    return [DialUpstream("found")]
-"""
-
-
-def test_load_installed_reports_what_cannot_be_imported_and_loads_the_rest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    group = "tunproxy_test_group"
-    distribution(
-        tmp_path, group, bad="import nonexistent_module", exits="raise SystemExit(1)", good=GOOD, odd="x = ("
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    plugins = Plugins()
-    with caplog.at_level(logging.ERROR):
-        plugins.load_installed(group)
-        plugins.load_installed(group)  # found twice, loaded once
-    assert plugins.names == ["good"]
-    assert list(plugins.upstreams()) == ["found"]
-    assert set(plugins.problems) == {"bad", "exits", "odd"}
-    assert "plugin bad cannot be imported: ModuleNotFoundError" in caplog.text
-
-
-def test_register_misspelt_hook_suggests_the_right_one() -> None:
-    plugins = Plugins()
-    assert not plugins.register(misspelt(), "bad")
-    assert "did you mean 'decide_flow'?" in plugins.problems["bad"]
-
-
-def test_hooks_priority_of_the_user_comes_before_pluggys_order() -> None:
-    settings = PluginSettings(plugins={"low": PluginEntry(priority=-1), "high": PluginEntry(priority=5)})
-    plugins = Plugins(settings)
-    for name in ("low", "high", "early", "late"):
-        assert plugins.register(plugin(decide_flow=lambda: None), name)
-    first = types.SimpleNamespace(decide_flow=hookimpl(tryfirst=True)(lambda: None))
-    assert plugins.register(first, "tryfirst")
-    assert [hook.plugin for hook in plugins.hooks("decide_flow")] == [
-        "high", "tryfirst", "late", "early", "low",
-    ]  # fmt: skip
-
-
 def test_upstreams_of_the_higher_priority_stay_where_names_clash() -> None:
     plugins = Plugins(PluginSettings(plugins={"b": PluginEntry(priority=1)}))
     first, second = contributing("same"), contributing("same", "other")
@@ -188,63 +72,6 @@ def test_upstreams_of_the_higher_priority_stay_where_names_clash() -> None:
     assert list(plugins.upstreams()) == ["same", "other"]
     assert "there is an upstream 'same' already" in plugins.problems["a"]
     assert "b" not in plugins.problems
-
-
-@dataclass(frozen=True)
-class Options:
-    size: int = 3
-
-
-def optional(schema: object, **hooks: Callable[..., object]) -> types.SimpleNamespace:
-    return plugin(contribute_options=lambda: schema, **hooks)
-
-
-def test_hooks_get_the_options_that_the_user_gave() -> None:
-    settings = PluginSettings(plugins={"a": PluginEntry(options={"size": 7})})
-    plugins = Plugins(settings)
-    asks = {"decide_flow": lambda options: options}
-    for name in ("a", "b"):
-        assert plugins.register(optional(Options, **asks), name)
-    assert plugins.register(plugin(**asks), "none")
-    assert [hook({}) for hook in plugins.hooks("decide_flow")] == [None, Options(3), Options(7)]
-    assert plugins.problems == {}
-
-
-def raises() -> object:
-    raise RuntimeError("broken")
-
-
-@pytest.mark.parametrize(
-    ("bad", "why"),
-    [
-        (optional(Options), "cannot be configured: no option 'siez' (did you mean 'size'?)"),
-        (optional(None), "cannot be configured: has no options, but 'siez' is given"),
-        (optional(7), "cannot be registered: 7 is no dataclass of options"),
-        (plugin(contribute_options=raises), "contribute_options failed: RuntimeError: broken"),
-    ],
-)
-def test_register_plugin_whose_options_do_not_fit_leaves_it_out(bad: object, why: str) -> None:
-    plugins = Plugins(PluginSettings(plugins={"bad": PluginEntry(options={"siez": 7})}))
-    assert not plugins.register(bad, "bad")
-    assert plugins.problems == {"bad": why}
-    assert plugins.names == []
-    assert plugins.hooks("contribute_options") == []
-
-
-def test_load_all_keeps_to_what_the_user_allows(tmp_path: Path) -> None:
-    for name in ("a", "b", "c"):
-        (tmp_path / f"{name}.py").write_text(GOOD.replace("found", name))
-    settings = PluginSettings(
-        folder=tmp_path, deny=frozenset({"a"}), plugins={"b": PluginEntry(enabled=False)}
-    )
-    plugins = Plugins(settings)
-    plugins.load_all("tunproxy_no_such_group")
-    assert plugins.names == ["c"]
-    assert {each.name: each.why_not for each in plugins.left_out} == {
-        "a": "denied (plugins.deny)",
-        "b": "disabled (plugins.b.enabled)",
-    }
-    assert plugins.hook_names("c") == ["contribute_upstreams"]
 
 
 def test_contributions_know_whose_they_are() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final  # Any: options of a type that is only known when it runs
 
 from tunproxy.control.config.codecs import ConfiguredCodecs
+from tunproxy.control.config.plugin_names import unknown_plugins
 from tunproxy.control.config.positions import Path
 from tunproxy.control.config.problems import ConfigProblems, Problem, did_you_mean, of_rule
 from tunproxy.control.config.schema import DIRECT
@@ -29,7 +30,8 @@ from tunproxy.rules.policy import CompiledRules
 from tunproxy.upstream.base import Upstream
 from tunproxy.upstream.group import CLASH_NAMES, Group, bind_groups
 from tunproxy.upstream.health import Health, Watch
-from tunproxy.upstream.types import URL_NAME, UpstreamType, build_from_url
+from tunproxy.upstream.tls_options import OptionError
+from tunproxy.upstream.types import TLS, URL_NAME, UpstreamType, build_from_url
 
 RESERVED: Final = frozenset({*BUILT_IN, "reject", "drop"})
 
@@ -78,7 +80,7 @@ class _Builder(Checker):
     def __init__(
         self, sources: Sources, plugins: Plugins, cache: SetCache, health: Health, targets: Targets
     ) -> None:
-        super().__init__(sources.document)
+        super().__init__(sources.document, sources.files)
         self._sources: Final = sources
         self._config: Final = sources.config
         self._plugins: Final = plugins
@@ -89,6 +91,7 @@ class _Builder(Checker):
         self._custom: Final = custom_kinds(plugins.rule_kinds(), plugins.ledger)
 
     def build(self) -> Parts:
+        self._notices.extend(unknown_plugins(self.document, self._config.plugins, self._plugins))
         upstreams = {**refusing_upstreams(), **self._plugins.upstreams()}
         if DIRECT not in upstreams:
             self._complain_of_missing(DIRECT)
@@ -100,7 +103,9 @@ class _Builder(Checker):
         self._stop_at_problems()
         ways = {**upstreams, **{name: upstreams[meant] for name, meant in CLASH_NAMES.items()}}
         if self._sources.upstream:
-            inner = build_from_url(self._sources.upstream.reveal(), types)
+            inner = build_from_url(self._sources.upstream.reveal(), types, files=self._sources.files)
+            where = Position("--upstream", 1, 1)
+            self._notices.extend(Notice(where, f"upstream {inner.name!r}: {each}") for each in inner.cautions)
             upstreams[URL_NAME] = inner
             ways[URL_NAME] = DnsAside(inner, upstreams[DIRECT])
         default = default_of(self._sources, URL_NAME)
@@ -183,6 +188,8 @@ class _Builder(Checker):
             wanted, rest = (None, options) if is_group else codecs.wanted(types[type_name], options, path)
             made = self._made(types[type_name], name, {**rest, **more}, path)
             if made is not None:
+                where = self.document.position_of(path, is_key=True)
+                self._notices.extend(Notice(where, f"upstream {name!r}: {each}") for each in made.cautions)
                 found[name] = made if wanted is None else codecs.around(made, wanted)
         return found
 
@@ -198,7 +205,10 @@ class _Builder(Checker):
             message = str(error)
             for head in (f"upstream {name!r}: ", f"group {name!r}: ", f"group {name!r} "):
                 message = message.removeprefix(head)
-            self.complain(path, message, is_key=True)
+            if isinstance(error, OptionError):
+                self.complain(self.place_of(error.option, (*path, TLS), path), message)
+            else:
+                self.complain(path, message, is_key=True)
             return None
 
     def _bind(self, upstreams: Mapping[str, Upstream]) -> list[Watch]:

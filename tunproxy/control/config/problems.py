@@ -3,9 +3,16 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tunproxy.errors import ConfigError
 from tunproxy.rules.model import Position, RuleError
+
+# our choices
+SHOWN: Final = 160  # letters of a line; of a longer one we show those around the place
+BEFORE: Final = 100  # letters in front of the place, of a longer line
+CUT: Final = "…"
+TOLD: Final = 100  # problems of a configuration; more are a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +26,33 @@ class Problem:
     def __str__(self) -> str:
         if not self.line:
             return f"{self.position}: {self.message}"
-        shown = self.line.replace("\t", " ")
-        return f"{self.position}: {self.message}\n    {shown}\n    {' ' * (self.position.column - 1)}^"
+        shown, at = excerpt(self.line, self.position.column)
+        return f"{self.position}: {self.message}\n    {shown}\n    {' ' * (at - 1)}^"
 
 
 class ConfigProblems(ConfigError):
-    """A configuration cannot be used; reads as one paragraph for each problem, in the order of the file."""
+    """A configuration cannot be used; reads as one paragraph for each problem, in the order of the file.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    what says what cannot be used, where it is something else. Beyond TOLD of them the rest is counted.
+    """
+
+    def __init__(self, problems: Iterable[Problem], what: str = "the configuration") -> None:
         self.problems = sorted(
             problems, key=lambda each: (each.position.file, each.position.line, each.position.column)
         )
         count = len(self.problems)
         head = "1 problem" if count == 1 else f"{count} problems"
-        super().__init__("\n".join([f"cannot use the configuration: {head}", *map(str, self.problems)]))
+        rest = [f"… and {count - TOLD:,} more"] if count > TOLD else []
+        super().__init__("\n".join([f"cannot use {what}: {head}", *map(str, self.problems[:TOLD]), *rest]))
+
+
+def excerpt(line: str, column: int) -> tuple[str, int]:
+    """Return what to show of a line, in printable letters, and the column in it that column has become."""
+    start = max(0, column - 1 - BEFORE) if len(line) > SHOWN else 0
+    end = start + SHOWN
+    shown = "".join(letter if letter.isprintable() else " " for letter in line[start:end])
+    head, tail = CUT if start else "", CUT if end < len(line) else ""
+    return f"{head}{shown}{tail}", column - start + len(head)
 
 
 def of_rule(error: RuleError, lines: Sequence[str]) -> Problem:

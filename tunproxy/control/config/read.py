@@ -21,6 +21,7 @@ from tunproxy.dns.checks import problems_of
 from tunproxy.errors import ConfigError
 from tunproxy.plugin.settings import PluginEntry, PluginSettings
 from tunproxy.rules.model import Position
+from tunproxy.upstream.option_file import is_file_option
 
 # In these, each table of a name has a type of its own, whose options are checked when it is known.
 OPEN: Final[Mapping[str, Any]] = {"upstreams": UpstreamConfig, "groups": GroupConfig}
@@ -30,27 +31,31 @@ _WHERE: Final = re.compile(r"^(.*?) \(at (?:line (\d+), column (\d+)|end of docu
 
 @dataclass(frozen=True)
 class Reading:
-    """A configuration, the document it stands in, and the files that secrets were read from."""
+    """A configuration, the document it stands in, and the files that secrets were read from.
+
+    option_files are those that options of upstreams name.
+    """
 
     config: Config
     document: Document
     secret_files: tuple[Path, ...] = field(default=(), repr=False)
+    option_files: tuple[Path, ...] = field(default=(), repr=False)
 
 
 def read_config(data: bytes, name: str, folder: Path, environment: Mapping[str, str]) -> Reading:
     """Return what data, the contents of a file called name in folder, says; raises ConfigProblems."""
-    text, tree = _parse(data, name)
+    text, tree = parse_toml(data, name)
     document = Document(name, text)
     reader = _Reader(document, folder, environment)
     config = reader.config(tree)
     if reader.problems:
         raise ConfigProblems(reader.problems)
     assert config is not None
-    return Reading(config, document, tuple(reader.secret_files))
+    return Reading(config, document, tuple(reader.secret_files), tuple(reader.option_files))
 
 
-def _parse(data: bytes, name: str) -> tuple[str, dict[str, Any]]:
-    """Return the text and what TOML makes of it."""
+def parse_toml(data: bytes, name: str) -> tuple[str, dict[str, Any]]:
+    """Return the text and what TOML makes of it; raises ConfigProblems."""
     try:
         text = data.decode().removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
@@ -87,6 +92,7 @@ class _Reader(Checker):
         self._folder: Final = folder
         self._environment: Final = environment
         self.secret_files: Final[list[Path]] = []
+        self.option_files: Final[list[Path]] = []
 
     def config(self, tree: Mapping[str, Any]) -> Config | None:
         """Return the whole; None, with problems, where it cannot be."""
@@ -126,7 +132,8 @@ class _Reader(Checker):
                 continue
             own: dict[str, Any] = {key: value for key, value in table.items() if key in known}
             rest = {key: value for key, value in table.items() if key not in known}
-            made = self._with_options(kind, own, self._options(rest, here), here)
+            options = Options(self._filed(self._options(rest, here)))
+            made = self._with_options(kind, own, options, here)
             if made is not MISSING:
                 found[name] = made
         return found
@@ -149,6 +156,13 @@ class _Reader(Checker):
         found: dict[str, object] = {}
         for key, value in table.items():
             found[key] = value
+            if isinstance(value, Mapping) and not is_reference(value):
+                found[key] = self._options(value, (*path, key))
+            if isinstance(value, list):
+                found[key] = [
+                    self._options(each, (*path, key, at)) if isinstance(each, Mapping) else each
+                    for at, each in enumerate(value)
+                ]
             if is_reference(value):
                 where = value.get("file")
                 if isinstance(where, str):
@@ -158,6 +172,20 @@ class _Reader(Checker):
                 except SecretError as error:
                     self.complain((*path, key), str(error))
         return Options(found)
+
+    def _filed(self, table: Mapping[str, object]) -> dict[str, object]:
+        """Return the options of an upstream, the paths among them absolute: as their keys tell."""
+        found = dict(table)
+        for key, value in table.items():
+            if isinstance(value, Mapping):
+                found[key] = self._filed(value)
+            elif isinstance(value, list):
+                found[key] = [self._filed(each) if isinstance(each, Mapping) else each for each in value]
+            elif isinstance(value, str) and value and is_file_option(key):
+                path = file_of(value, self._folder)
+                self.option_files.append(path)
+                found[key] = str(path)
+        return found
 
     def _plugins(self, tables: Any) -> PluginSettings:
         path: KeyPath = ("plugins",)

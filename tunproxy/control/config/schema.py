@@ -111,6 +111,13 @@ class DnsConfig(Table, frozen=True, kw_only=True):
             "0, for never, unless given.",
         ),
     ] = 0
+    random_capitals: Annotated[
+        bool,
+        Meta(
+            description="Whether resolvers are asked over UDP for wWW.exAMple, with capitals by chance, "
+            "which who forges answers has to guess. One that does not keep them is asked without."
+        ),
+    ] = True
     client_subnet: Annotated[
         str,
         Meta(
@@ -191,7 +198,11 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
     """[upstreams.NAME]: a way out."""
 
     type: Annotated[
-        str, Meta(description='The kind of proxy: "socks5", "http", "https", or whatever plugins contribute.')
+        str,
+        Meta(
+            description='The kind of proxy: "socks5", "http", "https", "shadowsocks", '
+            "or whatever plugins contribute."
+        ),
     ]
     options: Annotated[Options, Meta(description="The options of that type; see the plugin's README.")]
 

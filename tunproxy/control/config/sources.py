@@ -4,6 +4,7 @@ The supervisor reads, with the rights of the user who started it. The worker, wh
 gets the whole as one object: by fork when it starts, through a file in memory when it reloads.
 """
 
+import contextlib
 import dataclasses
 import os
 import pickle
@@ -26,6 +27,8 @@ from tunproxy.plugin.settings import PluginSettings, default_folder
 from tunproxy.rules.model import RuleError
 from tunproxy.rulesets.files import read_octets
 from tunproxy.secret import Secret
+from tunproxy.upstream.option_file import read_option_file
+from tunproxy.upstream.types import files_in
 
 NO_FILE: Final = "built-in configuration"
 MEMORY_FILE: Final = "tunproxy policy"
@@ -82,11 +85,21 @@ def read_sources(options: PolicyOptions, environment: Mapping[str, str] = os.env
             if options.rules:
                 raise ConfigError(f"cannot read {options.rules}: {_reason(error)}") from error
             problems.append(reading.document.problem(("rules-file",), f"{rules}: {error.message}"))
+    option_files = [*reading.option_files, *map(Path, files_in(options.upstream.reveal()))]
+    for option_file in option_files:
+        stamps[option_file] = stamp_of(option_file)
+        with contextlib.suppress(ValueError):  # whoever wants it tries again, and tells its place
+            files[str(option_file)] = read_option_file(str(option_file)).data
     if problems:
         raise ConfigProblems(problems)
     plugin_files = read_files(config.plugins)
     paths = [path.absolute()] if path is not None else []
-    paths += [*map(Path, files), *reading.secret_files, *(each.path for each in plugin_files)]
+    paths += [
+        *map(Path, files),
+        *reading.secret_files,
+        *option_files,
+        *(each.path for each in plugin_files),
+    ]
     stamps |= {each: stamp_of(each) for each in paths if each not in stamps}
     return Sources(
         config,

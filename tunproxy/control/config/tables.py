@@ -14,6 +14,7 @@ from tunproxy.control.config.positions import Path, Places, find_places
 from tunproxy.control.config.problems import Problem, did_you_mean
 from tunproxy.rules.model import Position
 from tunproxy.secret import Secret
+from tunproxy.upstream.option_file import OptionFile, option_file
 
 MISSING: Final = object()
 _QUOTED: Final = re.compile(r"`([^`]+)`")
@@ -67,15 +68,30 @@ class Document:
 
 
 class Checker:
-    """Checks the tables of one document; what is wrong is in problems."""
+    """Checks the tables of one document; what is wrong is in problems.
 
-    def __init__(self, document: Document) -> None:
+    files are the contents of those that options name; what is not among them is read.
+    """
+
+    def __init__(self, document: Document, files: Mapping[str, bytes] | None = None) -> None:
         self.document: Final = document
+        self.files: Final = files or {}
         self.problems: Final[list[Problem]] = []
 
     def complain(self, path: Path, message: str, *, is_key: bool = False) -> None:
         """Add a problem."""
         self.problems.append(self.document.problem(path, message, is_key=is_key))
+
+    def place_of(self, option: str, *tables: Path) -> Path:
+        """Return the path of an option, which may be written with hyphens, in the first table that has it.
+
+        Where none has it, the path of the first that is there.
+        """
+        for table in tables:
+            for written in (option, option.replace("_", "-")):
+                if (*table, written) in self.document.places.keys:
+                    return (*table, written)
+        return next((table for table in tables if table in self.document.places.keys), tables[-1])
 
     def make(self, kind: Any, table: object, path: Path) -> Any:
         """Return an instance of the struct or dataclass kind; MISSING where that cannot be, with problems."""
@@ -110,6 +126,8 @@ class Checker:
     def value(self, kind: Any, value: object, path: Path) -> Any:
         """Return value as kind; MISSING, with problems, where it is none."""
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+        if origin is typing.Annotated:
+            return self._bounded(kind, self.value(arguments[0], value, path), path)
         if is_struct(kind):
             return self.make(kind, value, path)
         if origin is dict:
@@ -120,16 +138,35 @@ class Checker:
             for option in arguments:
                 if typing.get_origin(option) is tuple:
                     return self.value(option, value, path)
+        if origin in (typing.Union, types.UnionType) and isinstance(value, Mapping):
+            for option in arguments:
+                if is_struct(option):
+                    return self.make(option, value, path)
         if origin is Literal and value not in arguments:
             known = [name for name in arguments if name]
             hint = did_you_mean(str(value), known)
             self.complain(path, f"{value!r} is none of the possible values{hint}")
             return MISSING
         try:
-            return msgspec.convert(value, kind, dec_hook=_decode)
+            return msgspec.convert(value, kind, dec_hook=self._decode)
         except msgspec.ValidationError as error:
             self.complain(path, worded(error))
             return MISSING
+
+    def _bounded(self, kind: Any, checked: Any, path: Path) -> Any:
+        """Return what was checked but for the bounds that kind has, which only numbers do."""
+        if isinstance(checked, int | float):
+            try:
+                msgspec.convert(checked, kind)
+            except msgspec.ValidationError as error:
+                self.complain(path, worded(error))
+                return MISSING
+        return checked
+
+    def _decode(self, kind: type, value: object) -> object:
+        if kind is OptionFile and isinstance(value, str):
+            return option_file(value, self.files)
+        return _decode(kind, value)
 
     def _dict(self, kind: Any, value: object, path: Path) -> Any:
         if not isinstance(value, Mapping):
@@ -150,7 +187,7 @@ def is_struct(kind: Any) -> bool:
 
 def fields_of(kind: Any) -> list[_Field]:
     """Return the fields of a struct or a dataclass; those of dataclasses are written with hyphens too."""
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     if issubclass(kind, msgspec.Struct):
         return [
             _Field(each.name, each.encode_name, hints[each.name], each.required)

@@ -1,6 +1,7 @@
 """Configurations become upstreams, groups, rules and rule sets; what is wrong is told at its place."""
 
 import re
+import ssl
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.unit.control.policies import built, plugins_for, sources_of, written
+from tests.unit.upstream.certificates import make
 from tunproxy.control.config.building import Parts, build_parts, targets_of
 from tunproxy.control.config.problems import ConfigProblems
 from tunproxy.control.config.schema import Config
@@ -21,6 +23,8 @@ from tunproxy.rules.explain import explain
 from tunproxy.rules.facts import NEEDS_NAME, Facts
 from tunproxy.rules.lint import lint
 from tunproxy.secret import Secret
+from tunproxy.upstream.proxy import ProxyUpstream
+from tunproxy.upstream.tls_client import TlsClient
 
 ROOT = Path(__file__).resolve().parents[4]
 WORK = '[upstreams.work]\ntype = "socks5"\nserver = "192.0.2.1"\n'
@@ -237,3 +241,91 @@ def test_wrong_rule_of_a_plugins_kind_is_told_at_its_place(tmp_path: Path, rule:
     with pytest.raises(ConfigProblems) as caught:
         with_long_names(tmp_path, f'rules = ["{rule}"]\n')
     assert problem in str(caught.value)
+
+
+AUTHORITY = make("authority.test", is_authority=True)
+OURS = make("ours.test", signed_by=AUTHORITY)
+INSIDE_TLS = WORK + "[upstreams.work.tls]\n"
+
+
+def tls_of(parts: Parts) -> TlsClient:
+    work = parts.upstreams["work"]
+    assert isinstance(work, ProxyUpstream)
+    assert work.tls is not None
+    return work.tls
+
+
+def test_tls_of_an_upstream_is_read_with_its_files_and_secrets(tmp_path: Path) -> None:
+    text = INSIDE_TLS + (
+        'ca-file = "ca.pem"\ncertificate-file = "ours.pem"\nkey-file = "key.pem"\n'
+        'server_name = "proxy.test"\n'
+        'key-password = { file = "word.txt" }\npin = ["'
+        + "ab" * 32
+        + '"]\nalpn = ["x"]\nmin-version = "1.3"\n'
+    )
+    path = written(
+        tmp_path,
+        text,
+        ca_pem=AUTHORITY.pem.decode(),
+        ours_pem=OURS.pem.decode(),
+        key_pem=OURS.key_pem("sesame").decode(),
+        word_txt="sesame\n",
+    )
+    sources = sources_of(path)
+    assert {Path(each).name for each in sources.paths} >= {"ca.pem", "ours.pem", "key.pem", "word.txt"}
+    for name in ("ca.pem", "ours.pem", "key.pem"):  # a worker without rights sees none of them
+        (tmp_path / name).unlink()
+    tls = tls_of(build_parts(sources, plugins_for(sources)))
+    assert (tls.server_name, tls.pins) == ("proxy.test", {"ab" * 32})
+    assert tls.context.minimum_version == ssl.TLSVersion.TLSv1_3
+
+
+def test_tls_may_be_true_or_false(tmp_path: Path) -> None:
+    assert tls_of(built(written(tmp_path, WORK + "tls = true\n"))).context.check_hostname
+    work = built(written(tmp_path, WORK + "tls = false\n")).upstreams["work"]
+    assert isinstance(work, ProxyUpstream)
+    assert work.tls is None
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('ca-file = "none.pem"', "5:12: cannot read '{}/none.pem': no such file or directory"),
+        ('ca_file = "word.txt"', "5:12: ca-file: there is no certificate in {}/word.txt"),
+        ('ca-file = "old.pem"', "5:12: ca-file: {}/old.pem: CN=old.test expired on"),
+        ('pin = "abc"', "5:8: pin: 'abc' is no SHA-256"),
+        ('certificate-file = "ours.pem"', "5:21: certificate-file: there is no private key in {}/ours.pem"),
+        (
+            'certificate-file = "ours.pem"\nkey-file = "other.pem"',
+            "6:13: key-file: the key in {}/other.pem does not belong to the certificate in {}/ours.pem",
+        ),
+        ('min-version = "1.1"', "5:16: '1.1' is none of the possible values"),
+        ('ca-fil = "x"', "5:1: unknown key 'ca-fil' (did you mean 'ca-file'?)"),
+        ('key-password = { env = "NOWHERE" }', "5:16: there is no environment variable 'NOWHERE'"),
+        ("allow-plain = 1", "5:15: expected true or false"),
+    ],
+)
+def test_problem_with_tls_is_told_at_its_key(tmp_path: Path, line: str, problem: str) -> None:
+    other = make("other.test", signed_by=AUTHORITY)
+    path = written(
+        tmp_path,
+        INSIDE_TLS + line + "\n",
+        word_txt="sesame",
+        old_pem=make("old.test", days=-1).pem.decode(),
+        ours_pem=OURS.pem.decode(),
+        other_pem=other.key_pem().decode(),
+    )
+    with pytest.raises(ConfigProblems) as caught:
+        built(path)
+    (found,) = caught.value.problems
+    assert problem.replace("{}", str(tmp_path)) in str(found)
+
+
+def test_problem_with_tls_in_one_line_is_told_within_it(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, WORK + 'tls = { pin = "abc" }\n')[0].startswith("tunproxy.toml:4:16: pin:")
+
+
+def test_what_is_allowed_and_hardly_meant_is_a_notice(tmp_path: Path) -> None:
+    parts = built(written(tmp_path, INSIDE_TLS + "allow-plain = true\n"))
+    (notice,) = map(str, parts.notices)
+    assert notice.startswith(f"{tmp_path}/tunproxy.toml:1:12: upstream 'work': allow-plain: where")

@@ -124,3 +124,24 @@ def test_folder_that_the_configuration_names_comes_first(tmp_path: Path) -> None
     found = sources_of(written(tmp_path, '[plugins]\nfolder = "mine"\n'))
     assert found.config.plugins.folder == tmp_path / "mine"
     assert sources_of(written(tmp_path, "")).config.plugins.folder is None, "no home, no folder"
+
+
+def test_files_that_options_of_upstreams_name_are_read_and_watched(tmp_path: Path) -> None:
+    text = (
+        '[upstreams.a]\ntype = "https"\nserver = "a"\nca_file = "ca.pem"\n'
+        '[upstreams.b]\ntype = "x"\n'
+        'tls = { key-file = "key.pem", ca-file = "none.pem", other = "other.pem" }\n'
+    )
+    found = sources_of(written(tmp_path, text, ca_pem="one", key_pem="two", other_pem="three"))
+    assert found.files == {str(tmp_path / "ca.pem"): b"one", str(tmp_path / "key.pem"): b"two"}
+    assert {tmp_path / name for name in ("ca.pem", "key.pem", "none.pem")} <= set(found.paths)
+    assert found.stamps[tmp_path / "none.pem"] is None
+    assert found.config.upstreams["b"].options["tls"]["key-file"] == str(tmp_path / "key.pem")  # type: ignore[index]
+
+
+def test_files_that_the_upstream_of_the_command_line_names_are_read(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("one")
+    url = f"https://a?ca_file={tmp_path}/ca.pem&key_file={tmp_path}/none.pem"
+    found = read_sources(PolicyOptions(upstream=Secret(url)), {})
+    assert found.files == {f"{tmp_path}/ca.pem": b"one"}
+    assert {tmp_path / "ca.pem", tmp_path / "none.pem"} <= set(found.paths)

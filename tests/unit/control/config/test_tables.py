@@ -69,3 +69,13 @@ def test_table_in_place_of_which_there_is_something_else() -> None:
     checker = Checker(Document("t", "a = 1\n"))
     assert checker.make(DnsConfig, 1, ("a",)) is MISSING
     assert str(checker.problems[0]).startswith("t:1:5: expected a table, got a whole number\n    a = 1")
+
+
+def test_bounds_of_numbers_are_kept() -> None:
+    made, problems = checked(DnsConfig, "cache-size = -5\nserve-stale = 604801\n")
+    assert made is MISSING
+    assert problems == [
+        "t:1:14: expected a whole number >= 0",
+        "t:2:15: expected a whole number <= 604800",
+    ]
+    assert checked(DnsConfig, "cache-size = 0\nserve-stale = 604800\n")[1] == []

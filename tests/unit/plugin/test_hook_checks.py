@@ -1,0 +1,46 @@
+"""What cannot be a plugin, and what people are told about it."""
+
+import pluggy
+import pytest
+
+from tests.unit.plugin.test_manager import plugin
+from tunproxy.plugin import hookspecs
+from tunproxy.plugin.hook_checks import HOOKS, import_problem, refuse_unknown, refuse_wrappers
+from tunproxy.plugin.hookspecs import PROJECT
+
+
+def manager_with(registered: object) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(registered, "it")
+    return manager
+
+
+def test_hooks_are_in_the_order_of_their_declaration() -> None:
+    assert HOOKS[0] == "contribute_options"
+    assert "decide_flow" in HOOKS
+    assert "hookspec" not in HOOKS
+
+
+def test_hook_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    strange = plugin(paint_house=lambda: None)
+    with pytest.raises(ValueError, match=r"there is no hook 'paint_house' \(there are: contribute_options, "):
+        refuse_unknown(manager_with(strange), strange)
+    fine = plugin(decide_flow=lambda: None)
+    refuse_unknown(manager_with(fine), fine)
+    refuse_wrappers(manager_with(fine), fine)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SyntaxError("invalid syntax", ("a.py", 3, 7, "x = (")), "a.py:3:7: invalid syntax"),
+        (ModuleNotFoundError("No module named 'yaml.x'", name="yaml.x"),
+         "ModuleNotFoundError: No module named 'yaml.x' (it needs yaml, which is not installed)"),
+        (ModuleNotFoundError("No module named 'tunproxy.x'", name="tunproxy.x"),
+         "ModuleNotFoundError: No module named 'tunproxy.x'"),
+        (RuntimeError("of two\n  lines"), "RuntimeError: of two lines"),
+    ],
+)  # fmt: skip
+def test_import_that_fails_is_one_line(error: BaseException, words: str) -> None:
+    assert import_problem(error) == words
