@@ -1,5 +1,6 @@
 # make run [CMD='curl -sI http://example.org']    a shell, or one command, whose traffic goes through tunproxy
 # make test                                       every test; installs what they need where it may
+# make deb                                        a Debian package, in build/
 # make bench | lint | format | build | clean
 #
 # PYTHON=python3.12   the Python to use (3.11 or newer)     VENV=.venv   where its environment lives
@@ -12,7 +13,7 @@ TUNPROXY_PURE ?=
 
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -P -m pytest
-SOURCES := pyproject.toml hatch_build.py $(shell find tunproxy plugins -name __pycache__ -prune -o -print)
+SOURCES := pyproject.toml hatch_build.py packaging/tunproxy.service packaging/tunproxy.sysusers $(shell find tunproxy plugins -name __pycache__ -prune -o -print)
 INSTALLED := $(VENV)/.installed-O$(MYPYC_OPT_LEVEL)$(if $(filter-out 0,$(TUNPROXY_PURE)),-pure)
 
 export MYPYC_OPT_LEVEL TUNPROXY_PURE
@@ -20,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TUNPROXY_RUN := $(value CMD)
 unexport PYTHONPATH CMD
 
-.PHONY: run build test bench lint format clean
+.PHONY: run build deb test bench lint format clean
 .DELETE_ON_ERROR:
 
 run: build
@@ -39,6 +40,11 @@ $(INSTALLED): $(VENV)/.build-tools $(SOURCES)
 	@$(PY) -m pip install -q --no-index --no-deps --force-reinstall build/wheel/tunproxy-*.whl
 	@touch $@
 
+# Its dependencies are those in $(VENV). The date of all that is in it: the last commit's, unless it is given.
+deb: build
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null)} \
+	    $(PY) packaging/deb.py build/wheel/tunproxy-*.whl build
+
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	    || { echo "tunproxy needs Python 3.11 or newer (try make PYTHON=python3.11)" >&2; exit 2; }
@@ -55,27 +61,21 @@ $(VENV)/.test-tools: $(PY) pyproject.toml packaging/requirements.py
 	@$(PY) packaging/requirements.py test dev >$@.txt && $(PY) -m pip install -q -r $@.txt && touch $@
 
 # The packet path is tested as it is written and as it is compiled, both at once; then programs and the kernel
-# meet what is installed, in two halves at once, as they mostly wait. Where nothing could be compiled, that is the
-# uncompiled code, and the build said so. In the background signals would be ignored: env gives them back.
-BESIDE := env --default-signal=INT,QUIT $(PYTEST) -p no:cacheprovider
-
+# meet what is installed, three files of tests at a time, as they mostly wait. Where nothing could be compiled, that
+# is the uncompiled code, and the build said so. In the background signals would be ignored: env gives them back.
 test:
 	@packaging/test-programs
 	@$(MAKE) --no-print-directory $(VENV)/.test-tools build
 	@status=0; mode=compiled; \
 	$(PY) -P -c 'import sys; from tunproxy import version; sys.exit(not version.is_compiled())' || mode=installed; \
 	mkdir -p build; \
-	$(BESIDE) --mode interpreted tests/unit tests/sim >build/interpreted.log 2>&1 & \
+	env --default-signal=INT,QUIT $(PYTEST) -p no:cacheprovider --mode interpreted tests/unit tests/sim >build/interpreted.log 2>&1 & \
 	$(PYTEST) --mode $$mode tests/unit tests/sim || status=1; \
 	echo "make test: the same, interpreted:"; \
 	wait $$! || status=1; \
 	cat build/interpreted.log; \
-	$(BESIDE) --mode $$mode tests/system >build/system.log 2>&1 & \
-	$(PYTEST) --mode $$mode tests/interop || status=1; \
-	echo "make test: and the kernel, beside it:"; \
-	wait $$! || status=1; \
-	cat build/system.log; \
-	[ $$status -eq 0 ] || echo "make test: at least one of the four runs failed, see their summaries"; \
+	$(PYTEST) --mode $$mode --numprocesses 3 --dist loadfile tests/system tests/interop || status=1; \
+	[ $$status -eq 0 ] || echo "make test: at least one of the three runs failed, see their summaries"; \
 	exit $$status
 
 bench: build

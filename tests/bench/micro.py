@@ -7,12 +7,18 @@ close to what compiled code pays. Run it from an installed tree to measure compi
 set to the source tree for interpreted code: the first line says which it was.
 """
 
+import base64
 import sys
 import timeit
 from collections.abc import Callable
+from functools import partial
 
 from librt.strings import BytesWriter
 
+from tunproxy.codecs.shadowsocks_address import emit_address
+from tunproxy.codecs.shadowsocks_keys import METHODS, client_keys, method_named, server_keys
+from tunproxy.codecs.shadowsocks_packet import PacketClient
+from tunproxy.codecs.shadowsocks_packet_server import PacketServer
 from tunproxy.flow.ports import FrameSink, Timed
 from tunproxy.loop.timers import TimerWheel
 from tunproxy.tcp.active import queue, took
@@ -34,6 +40,7 @@ from tunproxy.wire.vnet import VNET_LEN
 CLIENT, TARGET = bytes((10, 0, 0, 2)), bytes((192, 0, 2, 1))
 FROM_CLIENT = Endpoints(CLIENT, TARGET, 40000, 80, TCP)
 FROM_TARGET = Endpoints(TARGET, CLIENT, 80, 40000, TCP)
+TO_TARGET = emit_address(TARGET, 80)
 ROUNDS = 7
 
 
@@ -52,6 +59,16 @@ class Idle(Timed):
 
     def on_deadline(self, now: int) -> None:
         pass
+
+
+def password_for(method: str) -> str:
+    """Return a password that a Shadowsocks method takes."""
+    named = method_named(method)
+    return base64.b64encode(bytes(named.key_len)).decode() if named.is_2022 else "password"
+
+
+def packet_client(method: str) -> PacketClient:
+    return PacketClient(client_keys(method, password_for(method)))
 
 
 def client_frame(seq: int, ack: int, flags: int, payload: bytes, gso_size: int = 0) -> bytes:
@@ -156,6 +173,20 @@ def benches() -> dict[str, Callable[[], Callable[[], object]]]:
 
         return run
 
+    def seal(method: str) -> Callable[[], object]:
+        client, payload = packet_client(method), bytes(1400)
+        return lambda: client.seal(TO_TARGET, payload)
+
+    def seal_and_open(method: str) -> Callable[[], object]:
+        client, payload = packet_client(method), bytes(1400)
+        server = PacketServer(server_keys(method, password_for(method)))
+        return lambda: server.open(client.seal(TO_TARGET, payload))
+
+    sealing = {
+        f"{method}: {what}": partial(prepare, method)
+        for method in METHODS
+        for what, prepare in (("seal 1400 octets", seal), ("seal and open 1400 octets", seal_and_open))
+    }
     return {
         "parse IP and TCP headers": parse_small,
         "find the flow": find_flow,
@@ -166,6 +197,7 @@ def benches() -> dict[str, Callable[[], Callable[[], object]]]:
         "next deadline": deadline,
         "schedule a timer and let it fire": timer,
         "scoreboard: ten ranges and what is lost": sack,
+        **sealing,
     }
 
 

@@ -11,6 +11,7 @@ from tests.system.conftest import family as family
 from tests.system.conftest import lab as lab
 from tests.system.conftest import many_descriptors as many_descriptors
 from tests.system.conftest import module_lab as module_lab
+from tests.system.conftest import own_folders as own_folders
 from tests.system.conftest import pytest_configure as pytest_configure
 from tests.system.lab import IPV4, IPV6, Lab
 from tests.system.peers import block

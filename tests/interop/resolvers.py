@@ -17,7 +17,7 @@ from pathlib import Path
 
 import dns.message
 
-from tests.system.hostlab import WORLD_IPV4, WORLD_IPV6, HostLab, eventually
+from tests.system.hostlab import WORLD_IPV4, WORLD_IPV6, HostLab, eventually, on_machine
 from tests.system.namespace import Program
 
 UNBOUND = "198.51.100.2"
@@ -67,7 +67,7 @@ class Resolvers:
     def asked(self, program: Program, name: str) -> int:
         """Return how often one of them was asked for name's IPv4 address."""
         return sum(
-            name in line and ("query[A]" in line or " A IN" in line)
+            name in line.lower() and ("query[A]" in line or " A IN" in line)  # in capitals by chance
             for line in program.log.read_text().splitlines()
         )
 
@@ -153,7 +153,7 @@ def lying(lab: HostLab, lie: Callable[[bytes], list[bytes]]) -> Iterator[list[st
             while not ended.is_set():
                 with contextlib.suppress(TimeoutError):
                     query, source = sock.recvfrom(65535)
-                    asked.append(dns.message.from_wire(query).question[0].name.to_text(True))
+                    asked.append(dns.message.from_wire(query).question[0].name.to_text(True).lower())
                     for wire in lie(query):
                         sock.sendto(wire, source)
 
@@ -210,3 +210,23 @@ def _socks_flow(lab: HostLab, client: socket.socket, asked: list[str]) -> None:
             server.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
             while data := server.recv(65536):
                 client.sendall(data)
+
+
+@contextlib.contextmanager
+def dante(lab: HostLab, scratch: Path, address: str, port: int) -> Iterator[Path]:
+    """Serve SOCKS 5 with dante, which finds names by our dnsmasq; yield the log of what it is asked for."""
+    settings = scratch / "dante.conf"
+    settings.write_text(
+        f"logoutput: stderr\ninternal: {address} port = {port}\nexternal: {address}\n"
+        "socksmethod: none\nclientmethod: none\nuser.privileged: root\nuser.unprivileged: root\n"
+        "client pass {\n from: 0/0 to: 0/0\n}\n"
+        "socks pass {\n from: 0/0 to: 0/0\n command: connect\n log: connect\n}\n"
+    )
+    machine: dict[str, object] = {"resolver": "file", "settings": f"nameserver {WORLD_IPV4}\n"}
+    argv = on_machine(("danted", "-f", str(settings)), machine)
+    program = lab.world.spawn(*argv, log=scratch / "dante.log")
+    try:
+        assert eventually(lambda: _answers(lab, address, port), 20), program.log.read_text()
+        yield program.log
+    finally:
+        program.stop()

@@ -19,6 +19,7 @@ from tests.interop.resolvers import (
     UNBOUND,
     WEB,
     Resolvers,
+    dante,
     lying,
     running,
     socks_server,
@@ -32,7 +33,9 @@ pytestmark = [
     pytest.mark.skipif(not can_make_namespaces(), reason="needs root and /dev/net/tun"),
 ]
 
+TUN = "names0"  # not what others at this machine may be called
 DIG = "dig +tries=1 +time=10"
+DANTE_PORT = 1081
 NOBODY = "203.0.113.53"  # whom programs ask: it is not there, and need not be
 
 
@@ -102,6 +105,38 @@ def test_names_are_found_by_every_way(place: Place, way: str) -> None:
     assert (first, over_tcp, none) == (WEB, WEB, "NXDOMAIN\n"), err
     assert sorted(text.strip('"') for text in long.splitlines()) == LONG
     assert err == ""
+
+
+@pytest.mark.parametrize("way", ["udp", "unbound"])
+def test_resolvers_are_asked_with_capitals_by_chance_and_nobody_notices(place: Place, way: str) -> None:
+    program = place.resolvers.dnsmasq if way == "udp" else place.resolvers.unbound
+    names = [f"long-enough-for-chance-{place.resolvers.fresh()}" for _ in range(3)]
+    for option in ("", "random-capitals = false\n") if way == "udp" else ("",):
+        seen = len(program.log.read_text())
+        config = place.configured(option + servers(place, way))
+        out, err = place.inside(f"{DIG} +noall +answer @{NOBODY} {' '.join(names)}", config)
+        assert [line.split()[0] for line in out.splitlines()] == [f"{name}." for name in names], err
+        assert err == ""
+        asked = [line for line in program.log.read_text()[seen:].splitlines() if "any.test" in line.lower()]
+        assert len(asked) >= 3
+        assert any(name in line for name in names for line in asked) is bool(option)
+
+
+def test_resolver_that_does_not_keep_capitals_is_asked_without(place: Place) -> None:
+    """Over UDP only: there is nobody at its TCP port."""
+    name = place.resolvers.fresh()
+
+    def own_way(query: bytes) -> list[bytes]:
+        plain = dns.message.from_wire(query[:12] + query[12:].lower())
+        response = dns.message.make_response(plain)
+        response.answer.append(dns.rrset.from_text(plain.question[0].name, 60, "IN", "A", WEB))
+        return [response.to_wire()]
+
+    with lying(place.lab, own_way) as asked:
+        config = place.configured(f'servers = ["{LIAR}"]')
+        out, err = place.inside(f"{DIG} +short @{NOBODY} {name} more-{name} third-{name}", config)
+    assert (out.split(), err) == ([WEB] * 3, "")
+    assert asked == [name, name, f"more-{name}", f"third-{name}"]
 
 
 def test_answer_is_asked_for_once_and_grows_old(place: Place) -> None:
@@ -197,6 +232,23 @@ def test_fake_address_brings_the_name_to_a_socks_server(place: Place) -> None:
     assert place.resolvers.asked(place.resolvers.dnsmasq, name) == 0
 
 
+@pytest.mark.needs("danted")
+def test_fake_address_brings_the_name_to_dante(place: Place) -> None:
+    """It has to find the address by itself."""
+    name = place.resolvers.fresh()
+    config = place.configured(
+        f'{servers(place, "udp")}\nmode = "fake-ip"\nfake-ip-file = ""',
+        'default = "proxy"',
+        f'[upstreams.proxy]\ntype = "socks5"\nserver = "{WORLD_IPV4}"\nport = {DANTE_PORT}',
+    )
+    with dante(place.lab, place.scratch, WORLD_IPV4, DANTE_PORT) as log:
+        out, err = place.inside(f"curl -sS --max-time 10 http://{name}/", config)
+        assert out == "hello from nginx\n", out + err
+    assert place.resolvers.asked(place.resolvers.dnsmasq, name) >= 1, "dante has, as nobody else did"
+    assert f" {WEB}.80" in log.read_text()
+    assert "198.18." not in log.read_text()
+
+
 def test_fake_address_leads_to_the_real_one(place: Place) -> None:
     name = place.resolvers.fresh()
     config = place.configured(
@@ -232,7 +284,7 @@ def test_fake_addresses_outlive_a_run_whose_worker_has_no_rights(place: Place) -
     names = [place.resolvers.fresh() for _ in range(3)]
     found = []
     for _ in range(2):
-        process = place.lab.start_up("--config", config)
+        process = place.lab.start_up("--tun", TUN, "--config", config)
         done = place.lab.host.run(*DIG.split(), "+short", f"@{NOBODY}", *reversed(names))
         names.reverse()
         found.append(dict(zip(names, done.stdout.split(), strict=True)))
@@ -241,6 +293,34 @@ def test_fake_addresses_outlive_a_run_whose_worker_has_no_rights(place: Place) -
         assert (process.stderr.read(), process.wait(10)) == ("", 0)
     assert found[0] == found[1]
     assert len(set(found[0].values())) == 3
+
+
+def test_fake_addresses_that_a_reload_begins_with_outlive_the_run(place: Place) -> None:
+    """tunproxy up: the file is opened by the supervisor, in a folder that the worker may not look into."""
+    folder = place.scratch / "closed"
+    folder.mkdir(mode=0o700)
+    fake = f'{servers(place, "udp")}\nmode = "fake-ip"\nfake-ip-file = "{folder}/fake"'
+    names = [place.resolvers.fresh() for _ in range(3)]
+
+    def ask() -> list[str]:
+        return place.lab.host.run(*DIG.split(), "+short", f"@{NOBODY}", *names).stdout.split()
+
+    config = place.configured(servers(place, "udp"), 'default = "direct"')
+    process = place.lab.start_up("--tun", TUN, "--config", config)
+    assert ask() == [WEB] * 3
+    place.configured(fake, 'default = "direct"')
+    done = place.lab.run(*TUNPROXY, "reload", "--tun", TUN)
+    assert (done.returncode, done.stderr) == (0, "")
+    first = ask()
+    assert len(set(first)) == 3
+    assert all(address.startswith("198.18.") for address in first)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert "cannot" not in process.stderr.read()
+    assert process.wait(10) == 0
+    names.reverse()
+    place.lab.start_up("--tun", TUN, "--config", config)
+    assert ask() == first[::-1]
 
 
 def wrong_id(query: bytes) -> list[bytes]:

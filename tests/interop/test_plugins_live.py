@@ -49,6 +49,17 @@ from tunproxy.plugin.api import hookimpl
 def decide_flow(info):
     raise RuntimeError("out of order")
 """
+ANSWERING = """
+from tunproxy.plugin.api import Route, hookimpl
+
+@hookimpl
+def contribute_routes():
+    async def hello(request):
+        import colorsys  # loaded now, by a process that may not look where it is
+        return {"hello": request.query.get("name"), "hue": colorsys.rgb_to_hsv(0, 1, 0)[0]}
+
+    return [Route("GET", "/hello", hello)]
+"""
 SLEEPING = """
 import time
 from tunproxy.plugin.api import REJECT, Verdict, hookimpl
@@ -246,3 +257,17 @@ def test_plugin_that_fails_again_and_again_is_suspended_and_the_rules_decide(
         running.save("faulty", REJECTING)
         assert eventually(lambda: not running.says_hello(port)), running.output
         assert running.status()["plugins_suspended"] == {}
+
+
+def test_routes_that_a_saved_plugin_brings_are_served(start: Callable[..., Running]) -> None:
+    """The worker loads what serves them only now, from where it may not look by then on many machines."""
+    running = start("plug2", answering=ALLOWING)
+    asked = ("curl", "-sS", "--max-time", "20", "--unix-socket", f"/run/tunproxy/{running.tun}.sock")
+
+    def answer() -> str:
+        return running.lab.run(*asked, "http://localhost/plugins/answering/hello?name=joe").stdout
+
+    assert "error" in answer()
+    running.save("answering", ANSWERING)
+    assert eventually(lambda: running.status()["policy"]["generation"] == 2), running.output
+    assert json.loads(answer()) == {"hello": "joe", "hue": 1 / 3}, running.output

@@ -27,10 +27,11 @@ from tunproxy.flow.verdict import FlowInfo
 from tunproxy.plugin.manager import Plugins
 from tunproxy.upstream.base import Dialer, Opened, OpenError, OpenUpstream, Upstream
 from tunproxy.upstream.datagrams import DatagramUpstream, DatagramWay
+from tunproxy.upstream.dialer import AsyncDialer
 from tunproxy.upstream.group import bind_groups
 from tunproxy.upstream.health import Health
 from tunproxy.upstream.history import DEAD, WELL
-from tunproxy.upstream.opening import AsyncDialer, AsyncOpener
+from tunproxy.upstream.opening import AsyncOpener
 from tunproxy.upstream.probe import explore, fetch
 from tunproxy.upstream.sockets import KernelSockets
 from tunproxy.upstream.types import UpstreamType, build_from_url

@@ -8,6 +8,7 @@ import pytest
 
 from tests.system.lab import IPV4, IPV6, Family, Lab, Options
 
+FOLDERS = ("/run/tunproxy", "/var/lib/tunproxy")
 GRACE = 10.0  # seconds within which the descriptors of ended flows must be closed
 LONG_GRACE = 20.0  # the same where flows have no end, but a time-out
 
@@ -25,6 +26,20 @@ def many_descriptors() -> None:
     """Let the tests hold thousands of sockets."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders() -> None:
+    """Have control sockets and remembered names that are nobody else's, another run's or a user's."""
+    if not can_make_namespaces():
+        return
+    from tunproxy.host import libc  # only now it is settled which one is tested
+
+    libc.unshare(libc.CLONE_NEWNS)
+    libc.mount("none", "/", "", libc.MS_REC | libc.MS_SLAVE)
+    for folder in FOLDERS:
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+        libc.mount("none", folder, "tmpfs", 0, "mode=755")
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,12 @@ LEVEL = {
     "errors": 0, "clock": 0, "secret": 0, "wire": 0,
     "tcp": 1, "version": 1,
     "flow": 2, "device": 2, "rules": 2,
-    "datagram": 3, "decide": 3, "upstream": 3, "host": 3, "rulesets": 3,
+    "codecs": 3, "datagram": 3, "decide": 3, "upstream": 3, "host": 3, "rulesets": 3,
     "plugin": 4, "dns": 4,
     "loop": 5, "testkit": 5,
     "control": 6, "testing": 6,
-    "cli": 7, "__main__": 8, "__init__": 0,
+    "relay": 7,
+    "cli": 8, "__main__": 9, "__init__": 0,
 }  # fmt: skip
 
 # The engines take clocks, randomness and packets as arguments, so that a simulator can hand them its own.

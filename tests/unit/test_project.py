@@ -15,6 +15,7 @@ IMPORT_NAMES = {
     "backports.zstd": "backports",
     "dnspython": "dns",
     "mypy-extensions": "mypy_extensions",
+    "prometheus-client": "prometheus_client",
     "ruamel.yaml": "ruamel",
 }
 PYTESTS_OWN = {"pytest"}  # what is imported by plugins of pytest is there when they are
