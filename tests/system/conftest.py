@@ -2,6 +2,7 @@
 
 import os
 import resource
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -29,17 +30,28 @@ def many_descriptors() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_folders() -> None:
-    """Have control sockets and remembered names that are nobody else's, another run's or a user's."""
+def own_folders() -> Iterator[None]:
+    """Have control sockets and remembered names that are nobody else's, another run's or a user's.
+
+    Removing a folder takes down what others have mounted there. So something is put into each first.
+    """
     if not can_make_namespaces():
+        yield
         return
     from tunproxy.host import libc  # only now it is settled which one is tested
 
+    kept = []
+    for folder in FOLDERS:
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+        kept.append((os.open(folder, os.O_DIRECTORY), os.path.basename(tempfile.mkdtemp(dir=folder))))
     libc.unshare(libc.CLONE_NEWNS)
     libc.mount("none", "/", "", libc.MS_REC | libc.MS_SLAVE)
     for folder in FOLDERS:
-        os.makedirs(folder, mode=0o755, exist_ok=True)
         libc.mount("none", folder, "tmpfs", 0, "mode=755")
+    yield
+    for below, name in kept:
+        os.rmdir(name, dir_fd=below)
+        os.close(below)
 
 
 @pytest.fixture(scope="module")
