@@ -5,8 +5,8 @@
 the first test we check that the wanted code is really the one that Python finds, so that no run can
 pass on the wrong one. ``TUNPROXY_TEST_MODE`` sets the mode where no option does.
 
-Markers: ``interpreted_only(reason)``, ``compiled_only(reason)`` and ``needs("curl", "nginx")``, which
-skips a test, naming the programs that are missing.
+Markers: ``interpreted_only(reason)``, ``compiled_only(reason)``, ``undisturbed`` and
+``needs("curl", "nginx")``, which skips a test, naming the programs that are missing.
 """
 
 import importlib
@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "interpreted_only(reason): cannot run on compiled code")
     config.addinivalue_line("markers", "compiled_only(reason): cannot run on the sources")
     config.addinivalue_line("markers", "needs(*programs): skip where one of these programs is missing")
+    config.addinivalue_line("markers", "undisturbed: measures; `make test` runs nothing beside it")
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), *ADMIN_DIRECTORIES])
     mode = config.getoption("mode")
     wrong = use_tree() if mode == "interpreted" else use_installed(compiled=mode == "compiled")

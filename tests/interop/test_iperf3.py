@@ -38,6 +38,7 @@ def test_tcp(lab: Lab, family: Family, options: list[str]) -> None:
         assert end["sum_received_bidir_reverse"]["bits_per_second"] > TRICKLE
 
 
+@pytest.mark.undisturbed
 @pytest.mark.parametrize("options", [[], ["-R"], ["-P", "4"]], ids=lambda options: " ".join(["-u", *options]))
 def test_udp_at_a_bearable_rate_loses_little(lab: Lab, family: Family, options: list[str]) -> None:
     end = iperf3(lab, family, "-u", "-b", "50M", "-l", "1200", *options)["end"]
