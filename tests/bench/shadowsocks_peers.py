@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # for tests.*; behind what is installed
+os.environ["PYTHONSAFEPATH"] = "1"  # what we start is the installed program as well, wherever we are started
 
 from tests.interop.proxies import TARGET, ProxyLab
 from tests.interop.shadowsocks import password_of, upstream
