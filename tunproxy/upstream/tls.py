@@ -20,51 +20,32 @@ class NoTlsError(OpenError):
     """What the server said, or its hanging up without a word, was no TLS."""
 
 
-class TlsCodec(Codec):
-    """One TLS session as a codec. A stream that ends without close_notify raises: it may have been cut."""
+class TlsSession(Codec):
+    """One end of a session, whichever it is.
 
-    def __init__(self, tls: ssl.SSLContext | TlsClient, server_name: str) -> None:
-        self._client: Final = client_of(tls)
-        self._server_name: Final = server_name
-        self._arrived: Final = ssl.MemoryBIO()
-        self._leaving: Final = ssl.MemoryBIO()
-        self._session: Final = self._client.context.wrap_bio(
-            self._arrived,
-            self._leaving,
-            server_hostname=server_name,
-            session=self._client.session_for(server_name),
-        )
+    A stream that ends without close_notify raises: it may have been cut.
+    """
+
+    def __init__(self, arrived: ssl.MemoryBIO, leaving: ssl.MemoryBIO, session: ssl.SSLObject) -> None:
+        self._arrived: Final = arrived
+        self._leaving: Final = leaving
+        self._session: Final = session
         self._kept = b""  # in the clear, and not returned yet
-        self._wants_session = self._client.does_resume
         self._has_more = False
         self._has_ended = False
         self._has_heard = False  # something of the stream
 
-    def advance_handshake(self, data: bytes) -> tuple[bytes, bool]:
-        """Take what arrived; return what to send, and whether the handshake is over.
-
-        Raises ssl.SSLError and PinError. A server that is not trusted has not been told anything by then: not
-        who we are, and nothing of the stream.
-        """
+    def shake(self, data: bytes) -> bool:
+        """Take what arrived; tell whether the handshake is over. Raises ssl.SSLError."""
         self._arrived.write(data)
-        session = self._session
         try:
-            session.do_handshake()
+            self._session.do_handshake()
         except ssl.SSLWantReadError:
-            return self._leaving.read(), False
-        except ssl.SSLError:
-            self._client.forget(self._server_name)
-            raise
-        client = self._client
-        if client.pins:
-            client.check(session.getpeercert(binary_form=True))
-        if session.session_reused:
-            client.resumed += 1
-            self._wants_session = False  # the one that is kept is good still
-        elif self._wants_session and session.version() != "TLSv1.3":
-            self._keep_session()
-        self._has_more = self._arrived.pending > 0  # the server may have said something of the stream already
-        return self._leaving.read(), True
+            return False
+        self._has_more = (
+            self._arrived.pending > 0
+        )  # the other end may have said something of the stream already
+        return True
 
     def last_words(self) -> bytes:
         """Return what the session still wants to say after it has failed: the alert."""
@@ -101,10 +82,7 @@ class TlsCodec(Codec):
             clear, self._kept = self._kept[:MOST_DECODED], self._kept[MOST_DECODED:]
             self._has_more = len(self._kept) > 0 or self._arrived.pending > 0
             return clear
-        clear = self._read()
-        if clear and self._wants_session:  # in TLS 1.3 it comes after the handshake, but before all else
-            self._keep_session()
-        return clear
+        return self._read()
 
     def _read(self) -> bytes:
         """Decode what has arrived, as much as may be returned at once."""
@@ -146,6 +124,48 @@ class TlsCodec(Codec):
         if not self._has_ended:
             raise ConnectionResetError("the stream ended without TLS's own end: it may have been cut off")
         return b""
+
+
+class TlsCodec(TlsSession):
+    """Our end of a session with an upstream."""
+
+    def __init__(self, tls: ssl.SSLContext | TlsClient, server_name: str) -> None:
+        self._client: Final = client_of(tls)
+        self._server_name: Final = server_name
+        self._wants_session = self._client.does_resume
+        arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        kept = self._client.session_for(server_name)
+        wrap = self._client.context.wrap_bio
+        super().__init__(arrived, leaving, wrap(arrived, leaving, server_hostname=server_name, session=kept))
+
+    def advance_handshake(self, data: bytes) -> tuple[bytes, bool]:
+        """Take what arrived; return what to send, and whether the handshake is over.
+
+        Raises ssl.SSLError and PinError. A server that is not trusted has not been told anything by then: not
+        who we are, and nothing of the stream.
+        """
+        try:
+            if not self.shake(data):
+                return self._leaving.read(), False
+        except ssl.SSLError:
+            self._client.forget(self._server_name)
+            raise
+        client, session = self._client, self._session
+        if client.pins:
+            client.check(session.getpeercert(binary_form=True))
+        if session.session_reused:
+            client.resumed += 1
+            self._wants_session = False  # the one that is kept is good still
+        elif self._wants_session and session.version() != "TLSv1.3":
+            self._keep_session()
+        return self._leaving.read(), True
+
+    def decode(self, data: bytes) -> bytes:
+        was_kept = len(self._kept) > 0
+        clear = super().decode(data)
+        if clear and not was_kept and self._wants_session:  # TLS 1.3 sends it before the stream
+            self._keep_session()
+        return clear
 
     def on_reset(self) -> None:
         if not self._has_heard and not self._client.has_certificate:  # the alert may have been overtaken
