@@ -13,7 +13,7 @@ from tunproxy.decide.pipeline import Stage
 from tunproxy.decide.question import Question
 from tunproxy.decide.record import Document, RuleBook, record_of
 from tunproxy.decide.ruling import Ruling
-from tunproxy.decide.trace import SNIFFING, WAITING, Owner, Trace
+from tunproxy.decide.trace import SNIFFING, WAITING, Owner, Trace, note_owner
 from tunproxy.errors import TunproxyError
 from tunproxy.flow.verdict import FlowInfo, Verdict
 from tunproxy.rules.facts import Facts
@@ -110,13 +110,7 @@ class Explainer:
         if question.process:
             found = self.owner(question.process) if self.owner is not None else None
             if found is not None:
-                facts.process_name = found.name
-                facts.process_path = found.path
-                facts.uid = found.uid
-                facts.cgroup = found.cgroup
-                facts.unit = found.unit
-                facts.app = found.app
-                facts.process_why = found.why
+                note_owner(facts, found)
             else:
                 facts.process_name = question.process.rpartition("/")[2]
                 facts.process_path = question.process if "/" in question.process else None

@@ -115,14 +115,19 @@ class FlowLookup(Lookup):
     def take(self, facts: Facts, found: Owner) -> None:
         """Note what was found out."""
         self.found = found
-        facts.process_asked = True
-        facts.process_name = found.name
-        facts.process_path = found.path
-        facts.uid = found.uid
-        facts.cgroup = found.cgroup
-        facts.unit = found.unit
-        facts.app = found.app
-        facts.process_why = found.why
+        note_owner(facts, found)
+
+
+def note_owner(facts: Facts, found: Owner) -> None:
+    """Tell facts whose the flow is."""
+    facts.process_asked = True
+    facts.process_name = found.name
+    facts.process_path = found.path
+    facts.uid = found.uid
+    facts.cgroup = found.cgroup
+    facts.unit = found.unit
+    facts.app = found.app
+    facts.process_why = found.why
 
 
 async def search_process(facts: Facts) -> None:
