@@ -4,9 +4,8 @@ import contextlib
 import os
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import dns.flags
@@ -14,25 +13,23 @@ import dns.message
 import dns.rrset
 import pytest
 
+from tests.interop.datagrams import UDP_SEGMENT, WAIT, both_families, client_of, refusal, resolve, serve
 from tests.interop.proxies import KINDS, TARGET, TARGET6, ProxyLab
 from tests.system.conftest import can_make_namespaces
 from tests.system.peers import block
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.skipif(not can_make_namespaces(), reason="needs root")]
 
-UDP_SEGMENT = 103  # linux/udp.h
 ECHO, NAMES = 7000, 5300
 HEADER4 = 10  # octets that SOCKS 5 puts in front of a datagram to an IPv4 target
 LARGEST = {
     "dante": 65_507 - HEADER4,
     "sing-box": 16_000,
 }  # sing-box cuts what is over 16 KiB
-PATIENCE = 10.0  # seconds
 PROXIES = [
     pytest.param("dante", marks=pytest.mark.needs("danted")),
     pytest.param("sing-box", marks=pytest.mark.needs()),
 ]
-both_families = pytest.mark.parametrize("target", [TARGET, TARGET6], ids=["ipv4", "ipv6"])
 
 
 @dataclass
@@ -44,9 +41,7 @@ class Through:
     process: "subprocess.Popen[str]"
 
     def client(self, target: str) -> socket.socket:
-        client = self.lab.host.datagram("::" if ":" in target else "0.0.0.0")
-        client.settimeout(PATIENCE)
-        return client
+        return client_of(self.lab, target)
 
     def descriptors(self) -> int:
         """Count the open descriptors of tunproxy's processes."""
@@ -55,27 +50,6 @@ class Through:
             with open(f"/proc/{pid}/task/{pid}/children") as file:
                 pids.extend(int(child) for child in file.read().split())
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
-
-
-def serve(sock: socket.socket, answer: Callable[[bytes], bytes]) -> None:
-    """Answer datagrams until sock is closed."""
-    sock.settimeout(None)
-
-    def run() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                data, client = sock.recvfrom(65536)
-                sock.sendto(answer(data), client)
-
-    threading.Thread(target=run, daemon=True).start()
-
-
-def resolve(query: bytes) -> bytes:
-    """Answer a question for an address."""
-    question = dns.message.from_wire(query)
-    answer = dns.message.make_response(question)
-    answer.answer.append(dns.rrset.from_text(question.question[0].name, 60, "IN", "A", "203.0.113.80"))
-    return answer.to_wire()
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +119,7 @@ def test_one_client_to_200_targets_gets_each_answer_from_its_target(through: Thr
     with contextlib.ExitStack() as stack, through.client(target) as client:
         servers = [stack.enter_context(through.lab.world.datagram(target)) for _ in range(200)]
         for server in servers:
-            server.settimeout(PATIENCE)
+            server.settimeout(WAIT)
         sources = set()
         for server in servers:
             address = server.getsockname()[:2]
@@ -216,27 +190,13 @@ def test_proxy_that_is_killed_refuses_and_comes_back(through: Through) -> None:
         assert client.recv(100) == b"before"
         through.lab.kill_proxy(program)
         client.settimeout(0.5)
-        assert refusal(client) < PATIENCE
+        assert refusal(client) < WAIT
         assert through.process.poll() is None
         through.lab.run_proxy(program)
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + WAIT
         answer = b""
         while answer != b"after" and time.monotonic() < until:
             with contextlib.suppress(TimeoutError, ConnectionRefusedError):
                 client.send(b"after")
                 answer = client.recv(100)
         assert answer == b"after"
-
-
-def refusal(client: socket.socket) -> float:
-    """Send until the client is told that nobody is there; return the seconds it took."""
-    began = time.monotonic()
-    while time.monotonic() - began < PATIENCE:
-        try:
-            client.send(b"meanwhile")
-            client.recv(100)
-        except TimeoutError:
-            continue
-        except ConnectionRefusedError:
-            break
-    return time.monotonic() - began

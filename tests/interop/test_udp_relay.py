@@ -12,6 +12,16 @@ from collections.abc import Iterator
 import dns.message
 import pytest
 
+from tests.interop.datagrams import (
+    UDP_SEGMENT,
+    WAIT,
+    both_families,
+    client_of,
+    exchange,
+    refusal,
+    resolve,
+    serve,
+)
 from tests.interop.proxied import Up, about
 from tests.interop.proxies import TARGET, TARGET6, ProxyLab
 from tests.interop.relays import (
@@ -25,7 +35,6 @@ from tests.interop.relays import (
     start_open_relay,
     start_relay,
 )
-from tests.interop.test_udp_proxied import UDP_SEGMENT, refusal, resolve, serve
 from tests.system.conftest import can_make_namespaces
 from tests.system.hostlab import UPLINK, WORLD_IPV4, eventually
 from tests.system.peers import block
@@ -37,13 +46,11 @@ pytestmark = [
     pytest.mark.skipif(not can_make_namespaces(), reason="needs root and /dev/net/tun"),
 ]
 
-WAIT = 10.0  # seconds for an answer on a busy machine
 PLAIN, TLS, SHADOWED, OPENED, STRANGER, WEB_ONLY, NAMES = range(7300, 7307)
 OPEN_PORT, WEB_PORT = 2110, 2111
 SIZES = (0, 1, 100, 548, 1200, 1400, 15_000)
 ways = pytest.mark.parametrize("port", [PLAIN, TLS, SHADOWED], ids=["connect-udp", "in-tls", "shadowsocks"])
 streams = pytest.mark.parametrize("port", [PLAIN, TLS], ids=["connect-udp", "in-tls"])
-both_families = pytest.mark.parametrize("target", [TARGET, TARGET6], ids=["ipv4", "ipv6"])
 
 
 def configuration(ca_file: object) -> str:
@@ -114,9 +121,7 @@ class World:
             assert "Traceback" not in relay.output(), relay.output()
 
     def client(self, target: str) -> socket.socket:
-        client = self.lab.host.datagram("::" if ":" in target else "0.0.0.0")
-        client.settimeout(WAIT)
-        return client
+        return client_of(self.lab, target)
 
     def said(self, port: int, words: str) -> int:
         """Count the lines about flows to a port that have these words."""
@@ -135,13 +140,6 @@ def made() -> Iterator[World]:
 def world(made: World) -> Iterator[World]:
     yield made
     made.up.check()
-
-
-def exchange(client: socket.socket, target: str, port: int, data: bytes) -> None:
-    client.sendto(data, (target, port))
-    got, source = client.recvfrom(65536)
-    assert source[:2] == (target, port)
-    assert got == data
 
 
 @ways

@@ -10,10 +10,18 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import dns.message
-import dns.rrset
 import pytest
 
+from tests.interop.datagrams import (
+    UDP_SEGMENT,
+    WAIT,
+    both_families,
+    client_of,
+    exchange,
+    refusal,
+    resolve,
+    serve,
+)
 from tests.interop.proxied import Up, about
 from tests.interop.proxies import TARGET, TARGET6, ProxyLab
 from tests.interop.shadowsocks import (
@@ -27,7 +35,6 @@ from tests.interop.shadowsocks import (
     start_servers,
     upstream,
 )
-from tests.interop.test_udp_proxied import UDP_SEGMENT, refusal, serve
 from tests.system.conftest import can_make_namespaces
 from tests.system.hostlab import TUNPROXY, UPLINK, WORLD_IPV4, eventually
 from tests.system.peers import block
@@ -40,11 +47,9 @@ pytestmark = [
 WRONG, WRONG_2022, FORGED, NOT_THERE, STREAMS, STREAMS_ONLY = range(FIRST_TARGET + 90, FIRST_TARGET + 96)
 FORGER_PORT, FREE_PORT = FIRST_SERVER + 90, FIRST_SERVER + 91
 MANY = range(FIRST_TARGET + 100, FIRST_TARGET + 130)  # targets of one client, ten for each program
-WAIT = 10.0  # seconds for an answer on a busy machine
 SIZES = (0, 1, 100, 548, 1200, 1400)
 LARGE = {"ss-server": 2_700, "sing-box": 15_000, "mihomo": 15_000}  # near what each has room for
 OF_MANY = ("ss-server-aes-256-gcm", "sing-box-2022-blake3-aes-256-gcm", "mihomo-2022-blake3-aes-128-gcm")
-both_families = pytest.mark.parametrize("target", [TARGET, TARGET6], ids=["ipv4", "ipv6"])
 
 
 def one_of_each() -> list[object]:
@@ -54,12 +59,7 @@ def one_of_each() -> list[object]:
 
 def answer(data: bytes) -> bytes:
     """Send back what came; answer a question for an address where it is dig's (which sets RD and AD)."""
-    if data[2:6] != b"\x01\x20\x00\x01":
-        return data
-    question = dns.message.from_wire(data)
-    found = dns.message.make_response(question)
-    found.answer.append(dns.rrset.from_text(question.question[0].name, 60, "IN", "A", "203.0.113.80"))
-    return found.to_wire()
+    return resolve(data) if data[2:6] == b"\x01\x20\x00\x01" else data
 
 
 class World:
@@ -107,9 +107,7 @@ class World:
         return way
 
     def client(self, target: str) -> socket.socket:
-        client = self.lab.host.datagram("::" if ":" in target else "0.0.0.0")
-        client.settimeout(WAIT)
-        return client
+        return client_of(self.lab, target)
 
     def drops(self, reason: str) -> int:
         """Return how many packets have been dropped for a reason."""
@@ -134,13 +132,6 @@ def made() -> Iterator[World]:
 def world(made: World) -> Iterator[World]:
     yield made
     made.up.check()
-
-
-def exchange(client: socket.socket, target: str, port: int, data: bytes) -> None:
-    client.sendto(data, (target, port))
-    got, source = client.recvfrom(65536)
-    assert source[:2] == (target, port)
-    assert got == data
 
 
 @pytest.mark.parametrize("way", every())
