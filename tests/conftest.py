@@ -13,7 +13,7 @@ import importlib
 import os
 import shutil
 import sys
-import types
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*programs): skip where one of these programs is missing")
     config.addinivalue_line("markers", "undisturbed: measures; `make test` runs nothing beside it")
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), *ADMIN_DIRECTORIES])
+    state = tempfile.mkdtemp(prefix="tunproxy-tests-")  # what we would keep of each run, for the next one
+    config.add_cleanup(lambda: shutil.rmtree(state, ignore_errors=True))
+    os.environ["XDG_STATE_HOME"] = state
     mode = config.getoption("mode")
     wrong = use_tree() if mode == "interpreted" else use_installed(compiled=mode == "compiled")
     if wrong:
@@ -65,10 +68,10 @@ def use_tree() -> str:
     if stray:
         return f"{stray} would run instead of its source (delete it)"
     sys.path.insert(0, str(ROOT))
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    plugins = types.ModuleType("tunproxy_plugins", "The tree's plugins, under their installed name.")
-    plugins.__path__ = [str(ROOT / "plugins")]
-    sys.modules[plugins.__name__] = plugins
+    shown = importlib.import_module("tests.tree").present_tree()
+    sys.path.insert(0, str(shown))
+    paths = [str(shown), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     found = Path(importlib.import_module("tunproxy.version").__file__ or "").parent
     return "" if found == ROOT / "tunproxy" else f"{found} was imported before the tests began"
 

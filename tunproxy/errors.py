@@ -41,9 +41,5 @@ class ConversationError(UpstreamError):
         self.errno = errno
 
 
-class LocalProtocolError(TunproxyError):
-    """Our own code was about to break a protocol; what it asked for was not sent."""
-
-
 class RemoteProtocolError(TunproxyError):
     """The other side broke a protocol."""

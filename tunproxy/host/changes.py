@@ -1,17 +1,28 @@
 """Changes of the host's network configuration, and the list that undoes them."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from tunproxy.errors import SystemChangeError
 from tunproxy.host.netlink import Netlink
 
 
 class Change(ABC):
-    """One thing that is different on the host while we run."""
+    """One thing that is different on the host while we run. what it is, in a word or two, is for people."""
+
+    what: ClassVar[str] = "a change"
+    is_of_firewall: ClassVar[bool] = False  # made by nftables, and undone by who flushes these
 
     @abstractmethod
     def apply(self, net: Netlink) -> None:
         """Make the change; when it is made already, do nothing. Raises SystemChangeError."""
+
+    def mend(self, net: Netlink) -> bool:
+        """Make again what somebody else has undone since apply; return whether anything was.
+
+        Raises SystemChangeError.
+        """
+        return False
 
     @abstractmethod
     def revert(self, net: Netlink) -> None:
@@ -29,6 +40,11 @@ class Changes:
         """Apply change; remembered even when it fails, because it may have been made in part."""
         self._applied.append(change)
         change.apply(self._net)
+
+    @property
+    def applied(self) -> tuple[Change, ...]:
+        """What has been applied and not been reverted."""
+        return tuple(self._applied)
 
     def revert(self) -> list[str]:
         """Revert everything that was applied; return a line for each change that could not be reverted."""

@@ -4,6 +4,8 @@ import ctypes
 import os
 from typing import Final
 
+from tunproxy.errors import SystemChangeError
+
 # linux/sched.h, linux/mount.h, linux/prctl.h
 CLONE_NEWNS: Final = 0x0002_0000
 CLONE_NEWUSER: Final = 0x1000_0000
@@ -19,7 +21,10 @@ M_TRIM_THRESHOLD: Final = -1  # malloc.h
 M_MMAP_THRESHOLD: Final = -3
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_KEEPCAPS: Final = 8
+PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
+TIME_ERROR: Final = 5  # linux/timex.h
+TIMEX_SIZE: Final = 256  # octets: struct timex has 208, at most
 CAPABILITY_VERSION_3: Final = 0x2008_0522  # linux/capability.h: two words of 32 bits for each set
 
 
@@ -84,6 +89,22 @@ def capset(*, effective: int, permitted: int) -> None:
         _CapabilityData(effective >> 32, permitted >> 32, 0),
     )
     _checked(_libc().capset(ctypes.byref(header), words))
+
+
+def is_clock_synchronized() -> bool:
+    """Tell whether somebody, such as an NTP client, keeps the clock right (adjtimex(2)). Raises OSError."""
+    state = _libc().adjtimex(ctypes.create_string_buffer(TIMEX_SIZE))  # all zero: it only asks
+    if state < 0:
+        _checked(state)
+    return bool(state != TIME_ERROR)
+
+
+def load_library(name: str, cannot: str, package: str) -> ctypes.CDLL:
+    """Return another library; raises SystemChangeError with what we cannot do without it, and its package."""
+    try:
+        return ctypes.CDLL(name)
+    except OSError as error:
+        raise SystemChangeError(f"cannot {cannot}: {name} is missing (install {package})") from error
 
 
 def _libc() -> ctypes.CDLL:

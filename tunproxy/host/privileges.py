@@ -6,6 +6,7 @@ which one it has to keep.
 """
 
 import contextlib
+import errno
 import os
 import pwd
 import resource
@@ -59,11 +60,20 @@ class SocketNeeds:
 
 def has_capabilities(*wanted: int) -> bool:
     """Tell whether this process has all these capabilities, in its own user namespace."""
-    effective = 0
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            effective = int(line.split()[1], 16)
+    effective = _capabilities("CapEff")
     return all(effective >> capability & 1 for capability in wanted)
+
+
+def permitted() -> int:
+    """Return the capabilities that this process may use, as a mask."""
+    return _capabilities("CapPrm")
+
+
+def _capabilities(kind: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{kind}:"):
+            return int(line.split()[1], 16)
+    return 0
 
 
 def worker_ids(uid: int | None) -> tuple[int, int]:
@@ -95,8 +105,10 @@ def become(uid: int, gid: int, needs: SocketNeeds) -> None:
         _drop_capabilities(needs)
         libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
     except OSError as error:
-        why = f"{(error.strerror or str(error)).lower()} (choose another with --worker-uid)"
-        raise SystemChangeError(f"cannot become uid {uid}: {why}") from error
+        is_short = error.errno in (errno.EMFILE, errno.ENFILE)
+        advice = "allow more: ulimit -n" if is_short else "choose another with --worker-uid"
+        why = (error.strerror or str(error)).lower()
+        raise SystemChangeError(f"cannot become uid {uid}: {why} ({advice})") from error
     die_with(parent)  # again: a change of uid clears it
 
 
@@ -105,6 +117,13 @@ def die_with(parent: int) -> None:
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def allow_descriptors() -> None:
+    """Allow workers as many open files as raise_descriptor_limit gives, where only we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, max(MAX_DESCRIPTORS, hard)))
 
 
 def raise_descriptor_limit() -> None:

@@ -11,17 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from tunproxy.errors import SystemChangeError
+from tunproxy.host.containers import app_of, app_of_process, container_name, container_of
 
 _UNIT: Final = re.compile(r"\.(service|scope|socket|mount|swap)$")
-_ESCAPED: Final = re.compile(r"\\x([0-9a-f]{2})")  # systemd.unit(5), "String escaping"
-_FLATPAK: Final = re.compile(r"app-flatpak-(.+)-\d+\.scope")
-_SNAP: Final = re.compile(
-    r"snap\.([a-z0-9-]+)\.([A-Za-z0-9-]+?)(?:[-.][0-9a-f]{8}(?:-[0-9a-f]{4,12}){4})?\.(?:scope|service)"
-)
-_CONTAINER: Final = re.compile(r"(?:^|[-/])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
-_NAMED_CONTAINER: Final = re.compile(r"(?:^|/)(?:lxc\.payload\.|lxc/|machine-)([^/]+?)(?:\.scope)?(?:/|$)")
-
-_NAME_LENGTH: Final = 15  # TASK_COMM_LEN without its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +23,7 @@ class Process:
     name is that of the program's file, or what the kernel calls the process, cut to 15 letters, where
     the file must not be seen. argv0 is how it was called. cgroup is the path below the hierarchy's root,
     unit and slice are systemd's innermost ones in it. app is Flatpak's or Snap's name for the program,
-    container the id or the name of the container that it runs in.
+    container the id or the name of the container that it runs in, container_name in any case the name.
     """
 
     uid: int = -1
@@ -44,6 +36,7 @@ class Process:
     slice: str | None = None
     app: str | None = None
     container: str | None = None
+    container_name: str | None = None
     why: str = ""
 
 
@@ -67,6 +60,7 @@ def describe_process(pid: int, uid: int, proc: Path = Path("/proc")) -> Process:
     cgroup = _control_group(folder)
     group = read_group(cgroup) if cgroup is not None else Group()
     name = os.path.basename(path) if path else kernel_name
+    container = group.container
     return Process(
         uid=uid,
         pid=pid,
@@ -76,8 +70,9 @@ def describe_process(pid: int, uid: int, proc: Path = Path("/proc")) -> Process:
         cgroup=cgroup,
         unit=group.unit,
         slice=group.slice,
-        app=group.app,
-        container=group.container,
+        app=group.app or app_of_process(folder),
+        container=container,
+        container_name=container_name(container) if container is not None else None,
         why=why,
     )
 
@@ -91,20 +86,7 @@ def read_group(path: str) -> Group:
         elif _UNIT.search(part):
             unit = part
             app = app_of(part) or app
-    found = _CONTAINER.search(path) or _NAMED_CONTAINER.search(path)
-    return Group(unit, slice_, app, found[1] if found else None)
-
-
-def app_of(unit: str) -> str | None:
-    """Return Flatpak's or Snap's name for the program that a unit is of; None for any other unit."""
-    plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), unit)
-    flatpak = _FLATPAK.fullmatch(plain)
-    if flatpak is not None:
-        return flatpak[1]
-    snap = _SNAP.fullmatch(plain)
-    if snap is None:
-        return None
-    return snap[1] if snap[1] == snap[2] else f"{snap[1]}.{snap[2]}"
+    return Group(unit, slice_, app, container_of(path))
 
 
 def find_by_command(name: str, proc: Path = Path("/proc")) -> int | None:

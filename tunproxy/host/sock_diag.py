@@ -10,12 +10,10 @@ import errno
 import os
 import socket
 import struct
-import threading
 from dataclasses import dataclass
 from typing import Final
 
 from tunproxy.errors import SystemChangeError
-from tunproxy.host import libc
 
 # linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h
 _NETLINK_SOCK_DIAG: Final = 4
@@ -115,32 +113,3 @@ def open_diagnosis() -> socket.socket:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise SystemChangeError(f"cannot ask the kernel whose sockets there are: {why}") from error
-
-
-def open_diagnosis_in(namespace: int) -> socket.socket:
-    """Return the same for the network namespace that this descriptor is open on (/proc/PID/ns/net).
-
-    A thread goes there, makes the socket and ends; nobody else moves. Raises SystemChangeError.
-    """
-    results: list[socket.socket | Exception] = []
-
-    def go() -> None:
-        try:
-            libc.setns(namespace, libc.CLONE_NEWNET)
-            results.append(open_diagnosis())
-        except (OSError, SystemChangeError) as error:
-            results.append(error)
-
-    thread = threading.Thread(target=go, name="namespace")
-    thread.start()
-    thread.join()
-    (result,) = results
-    if isinstance(result, socket.socket):
-        return result
-    if isinstance(result, SystemChangeError):
-        raise result
-    raise SystemChangeError(f"cannot enter a network namespace: {_words(result)}") from result
-
-
-def _words(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()

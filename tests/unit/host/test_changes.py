@@ -53,3 +53,14 @@ def test_revert_that_fails_is_told_and_the_others_go_on(changes: Changes) -> Non
     changes.apply(Note("b", notes, fails=("revert",)))
     assert changes.revert() == ["cannot revert b"]
     assert notes[-1] == "revert a"
+
+
+def test_applied_are_those_that_were_not_reverted(changes: Changes) -> None:
+    notes: list[str] = []
+    made = [Note(name, notes) for name in "ab"]
+    for each in made:
+        changes.apply(each)
+    assert changes.applied == tuple(made)
+    assert not made[0].mend(Netlink.__new__(Netlink)), "who cannot tell mends nothing"
+    changes.revert()
+    assert changes.applied == ()

@@ -1,15 +1,17 @@
 """Links, addresses, routes and rules in the real kernel, in a network namespace of the test's own."""
 
+import errno
 import socket
 import subprocess
 from ipaddress import ip_interface, ip_network
 
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError
 
 from tests.isolation import isolated, needs_namespaces
 from tunproxy.device.tun import open_tun
 from tunproxy.errors import SystemChangeError
-from tunproxy.host.netlink import MAIN_TABLE, Netlink, Rule
+from tunproxy.host.netlink import MAIN_TABLE, Netlink, Rule, Way
 
 pytestmark = [needs_namespaces, pytest.mark.needs("ip")]
 
@@ -146,5 +148,77 @@ def test_netlink_without_rights_says_what_is_needed() -> None:
         libc.capset(effective=0, permitted=0)
         with Netlink() as net, pytest.raises(SystemChangeError, match=r"not permitted \(needs CAP_NET_ADMIN"):
             net.set_link("lo", up=True)
+
+    isolated(check)
+
+
+def test_way_is_that_of_the_user_and_the_mark_also_after_other_questions() -> None:
+    def check() -> None:
+        for line in (
+            "link add e0 type veth peer name e1", "link set lo up", "link set e0 up", "link set e1 up",
+            "address add 192.0.2.1/24 dev e0", "route add default via 192.0.2.254",
+            "rule add pref 5 uidrange 77-77 unreachable", "rule add pref 6 fwmark 7 lookup 9",
+            "route add default dev e1 table 9",
+        ):  # fmt: skip
+            ip(*line.split())
+        with Netlink() as net:
+            assert ip_network("192.0.2.0/24") in net.near_prefixes()
+            assert ip_network("192.0.2.1/32") in net.local_prefixes()
+            usual = Way("e0", "192.0.2.254", "192.0.2.1")
+            assert net.way_to("198.51.100.1") == net.way_to("198.51.100.1", uid=76) == usual
+            assert net.way_to("198.51.100.1", uid=77) is None
+            assert net.way_to("198.51.100.1", uid=76, mark=7) == Way("e1", "", "192.0.2.1")
+            assert net.way_to("2001:db8::1", uid=76) is None
+
+    isolated(check)
+
+
+def test_unreachable_is_what_is_left_where_no_better_route_is() -> None:
+    def check() -> None:
+        device = open_tun("tun0")
+        with Netlink() as net:
+            net.set_link("lo", up=True)
+            net.set_link("tun0", up=True)
+            for prefix in map(ip_network, ("0.0.0.0/0", "::/0")):
+                net.add_route(prefix, "tun0", TABLE)
+                for _ in range(2):
+                    net.add_unreachable(prefix, TABLE)
+            ip("rule", "add", "pref", "5", "lookup", str(TABLE))
+            assert net.way_to("198.51.100.1") == Way("tun0", "", "")
+            device.close()
+            assert net.way_to("198.51.100.1") is None
+            assert len(net.unreachable(TABLE)) == 2
+            assert net.delete_unreachable(TABLE) == 2
+            assert net.unreachable(TABLE) == []
+
+    isolated(check)
+
+
+def test_link_and_address_are_looked_at() -> None:
+    def check() -> None:
+        with Netlink() as net:
+            assert not net.is_up("lo")
+            net.set_link("lo", up=True)
+            assert net.is_up("lo")
+            assert not net.has_address("lo", ip_interface("10.1.2.1/30"))
+            net.add_address("lo", ip_interface("10.1.2.1/30"))
+            assert net.has_address("lo", ip_interface("10.1.2.1/30"))
+            net.set_link("lo", up=False)
+            with pytest.raises(SystemChangeError, match="cannot look at nix: no such device"):
+                net.is_up("nix")
+
+    isolated(check)
+
+
+def test_kernel_without_policy_routing_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NetlinkError(errno.EOPNOTSUPP)
+
+    def check() -> None:
+        with Netlink() as net:
+            monkeypatch.setattr(net._ipr, "rule", refuse)
+            why = r"^cannot add policy rule 77: operation not supported \(not in this kernel"
+            with pytest.raises(SystemChangeError, match=why):
+                net.add_rule(socket.AF_INET, Rule(77))
 
     isolated(check)

@@ -1,6 +1,7 @@
 """Which process a flow is of: real processes with real sockets."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -13,7 +14,8 @@ import pytest
 from tests.isolation import isolated, needs_namespaces
 from tests.unit.host.test_sock_diag import Ends, bring_up_loopback, ends_of, inode
 from tunproxy.host import libc
-from tunproxy.host.owners import CLOSED, ELSEWHERE, MAX_RECENT, SocketOwners, holds
+from tunproxy.host.addresses import TUN_IPV4
+from tunproxy.host.owners import CLOSED, ELSEWHERE, GONE, MAX_RECENT, SocketOwners, holds
 from tunproxy.host.sock_diag import SocketOwner, open_diagnosis
 
 CONNECT = """
@@ -129,6 +131,28 @@ def test_socket_that_its_process_has_closed() -> None:
     isolated(check)
 
 
+@needs_namespaces
+def test_process_that_lived_too_shortly_is_told_from_another_host() -> None:
+    """It sends a datagram and ends, as programs that ask for one name do."""
+
+    def check() -> None:
+        bring_up_loopback()
+        subprocess.run(["ip", "address", "add", str(TUN_IPV4), "dev", "lo"], check=True)
+        source = str(TUN_IPV4.ip)
+        program = (
+            "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+            f"s.bind(({source!r}, 0)); s.sendto(b'?', ('127.0.0.1', 53)); print(s.getsockname()[1])"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        ends = (TUN_IPV4.ip.packed, int(done.stdout), LOOPBACK, 53)
+        owners = SocketOwners()
+        assert owners.find_now("udp", *ends).why == GONE
+        assert owners.find_now("tcp", *ends).why == GONE
+        assert owners.find_now("udp", bytes([192, 0, 2, 1]), *ends[1:]).why == ELSEWHERE
+
+    isolated(check)
+
+
 def test_pings_and_unknown_flows_say_why() -> None:
     owners = SocketOwners()
     assert (
@@ -181,9 +205,53 @@ def test_users_own_processes_are_looked_at_first(tmp_path: Path, monkeypatch: py
     for pid in (3, 4, 5):
         (tmp_path / str(pid) / "fd").mkdir(parents=True)
     looked: list[int] = []
-    monkeypatch.setattr("tunproxy.host.owners.holds", lambda proc, pid, inode: looked.append(pid))
+    monkeypatch.setattr("tunproxy.host.owners.holds", lambda proc, pid, inode, **_: looked.append(pid))
     monkeypatch.setattr("tunproxy.host.owners._user", lambda proc, pid: 1000 if pid == 4 else 0)
     owners = SocketOwners(proc=tmp_path)
     assert owners._holder(SocketOwner(1000, 9)) is None
     assert looked == [4, 5, 3]
     owners.close()
+
+
+@needs_namespaces
+def test_process_with_many_sockets_is_read_once_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check() -> None:
+        bring_up_loopback()
+        read = 0
+        real = os.readlink
+
+        ours = f"/proc/{os.getpid()}/"
+
+        def readlink(path: str) -> str:
+            nonlocal read
+            read += str(path).startswith(ours)  # others, with descriptors of their own, are looked at as well
+            return real(path)
+
+        owners = SocketOwners()
+        with contextlib.ExitStack() as stack, socket.create_server(("127.0.0.1", 0), backlog=300) as server:
+            clients = [
+                stack.enter_context(socket.create_connection(server.getsockname())) for _ in range(200)
+            ]
+            monkeypatch.setattr(os, "readlink", readlink)
+            monkeypatch.setattr(time, "perf_counter", lambda: 0.0)  # a machine that has time for each look
+            for client in reversed(clients):  # each of them a little farther from the end than the one before
+                assert owners.find_now("tcp", *ends_of(client)).pid == os.getpid()
+            assert read < 2000  # a few for each; one after the other they would be 20,000
+            for client in clients[:100]:
+                client.close()
+            with socket.create_connection(server.getsockname()) as late:
+                assert owners.find_now("tcp", *ends_of(late)).pid == os.getpid()
+        owners.close()
+
+    isolated(check)
+
+
+def test_socket_that_is_another_one_by_now_is_not_found_where_the_old_one_was(tmp_path: Path) -> None:
+    folder = tmp_path / "42" / "fd"
+    folder.mkdir(parents=True)
+    (folder / "3").symlink_to("socket:[7]")
+    (folder / "4").symlink_to("pipe:[7]")
+    places: dict[int, tuple[int, str]] = {}
+    assert not holds(tmp_path, 42, 8, places=places)
+    assert places == {7: (42, "3")}
+    assert holds(tmp_path, 42, 7, places=places)

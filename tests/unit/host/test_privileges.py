@@ -1,5 +1,6 @@
 """Giving up rights, in child processes."""
 
+import errno
 import os
 import resource
 import signal
@@ -144,3 +145,12 @@ def test_descriptor_limit_is_raised_as_far_as_it_goes() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (128, 128)
 
     isolated(check)
+
+
+def test_become_without_descriptors_is_not_told_to_be_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(option: int, value: int) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(libc, "prctl", refuse)
+    with pytest.raises(SystemChangeError, match=r"too many open files \(allow more: ulimit -n\)$"):
+        privileges.become(61_000, 61_000, SocketNeeds())

@@ -10,7 +10,7 @@ import pytest
 
 from tests.isolation import isolated, needs_namespaces
 from tunproxy.errors import SystemChangeError
-from tunproxy.host.process import Group, app_of, describe_process, find_by_command, pids, read_group
+from tunproxy.host.process import Group, describe_process, find_by_command, pids, read_group
 
 ID = "0123456789abcdef" * 4
 
@@ -108,6 +108,14 @@ USER = "/user.slice/user-1000.slice/user@1000.service"
         ),
         ("/lxc.payload.web/init.scope", Group("init.scope", container="web")),
         (
+            "/machine.slice/systemd-nspawn@web.service/payload/init.scope",
+            Group("init.scope", "machine.slice", container="web"),
+        ),
+        (
+            f"/user.slice/libpod-conmon-{ID}.scope",
+            Group(f"libpod-conmon-{ID}.scope", "user.slice"),
+        ),
+        (
             "/machine.slice/machine-deb.scope/payload",
             Group("machine-deb.scope", "machine.slice", container="deb"),
         ),
@@ -115,21 +123,6 @@ USER = "/user.slice/user-1000.slice/user@1000.service"
 )
 def test_path_of_a_control_group_says(path: str, group: Group) -> None:
     assert read_group(path) == group
-
-
-@pytest.mark.parametrize(
-    ("unit", "app"),
-    [
-        ("app-flatpak-com.example.My\\x2dApp-12.scope", "com.example.My-App"),
-        ("snap.firefox.firefox-0b4cf9e5-52c4-4a02-9a5a-d5d1fe3a8a4b.scope", "firefox"),
-        ("snap.lxd.daemon.service", "lxd.daemon"),
-        ("snap.my-tool.my-tool.0b4cf9e5-52c4-4a02-9a5a-d5d1fe3a8a4b.scope", "my-tool"),
-        ("snapd.service", None),
-        ("app-gnome-firefox-12.scope", None),
-    ],
-)
-def test_app_that_a_unit_is_of(unit: str, app: str | None) -> None:
-    assert app_of(unit) == app
 
 
 def test_youngest_process_of_a_name_is_found(tmp_path: Path) -> None:

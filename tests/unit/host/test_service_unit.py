@@ -49,7 +49,7 @@ def test_unit_has_the_words_of_a_program_and_the_options_of_up() -> None:
     )
     assert found["ExecStartPre"] == f'{mine} check "--config=/etc/my conf.toml" --plugin /etc/a.py'
     assert found["ExecReload"] == f"{mine} reload --pid $MAINPID"
-    assert found["ExecStopPost"] == f"-{mine} rescue"
+    assert found["ExecStopPost"] == f"-{mine} rescue --after-stop"
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.isolation import isolated, needs_namespaces
-from tunproxy.errors import SystemChangeError
 from tunproxy.host import libc
 from tunproxy.host.sock_diag import (
     SocketDiagnosis,
     SocketOwner,
     open_diagnosis,
-    open_diagnosis_in,
 )
 
 Ends = tuple[bytes, int, bytes, int]
@@ -120,19 +118,10 @@ def test_question_is_about_the_namespace_that_the_socket_was_made_in() -> None:
         inside = os.open("/proc/self/ns/net", os.O_RDONLY)
         libc.unshare(libc.CLONE_NEWNET)
         assert SocketDiagnosis(here).owner("tcp", *ends) == expected
-        assert SocketDiagnosis(open_diagnosis_in(inside)).owner("tcp", *ends) == expected
         assert SocketDiagnosis(open_diagnosis()).owner("tcp", *ends) is None
         assert os.readlink("/proc/thread-self/ns/net") != os.readlink(f"/proc/self/fd/{inside}")
 
     isolated(check)
-
-
-def test_what_is_no_namespace_cannot_be_entered() -> None:
-    with (
-        open("/dev/null") as file,
-        pytest.raises(SystemChangeError, match="cannot enter a network namespace"),
-    ):
-        open_diagnosis_in(file.fileno())
 
 
 def test_kernel_that_refuses_is_an_error() -> None:

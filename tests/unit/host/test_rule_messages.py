@@ -1,0 +1,57 @@
+"""Rules as pyroute2 takes and gives them. What the kernel makes of them: ``test_netlink``, ``test_rules``."""
+
+import socket
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from tunproxy.host.rule_messages import ALL_BITS, FIB_RULE_INVERT, PROTOCOL, Rule, rule_fields, rule_of
+
+
+class Message(dict[str, object]):
+    """A message of pyroute2's, whose attributes ``get`` finds too, as the kernel answers it."""
+
+    def __init__(self, rule: Rule) -> None:
+        fields = rule_fields(socket.AF_INET, rule)
+        actions = {"goto": 2, "nop": 3}
+        header = {"flags": 0, "src_len": 0, "dst_len": 0}
+        super().__init__({**header, **fields, "action": actions.get(str(fields.get("action")), 1)})
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(77),
+        Rule(77, table=1234),
+        Rule(77, table=254, ignore_default=True),
+        Rule(77, table=254, ignore_default=True, not_port=53),
+        Rule(77, table=254, ignore_default=True, not_port=53, not_iif="lo"),
+        Rule(77, table=254, port=53, target=ip_network("192.0.2.53")),
+        Rule(77, goto=88, uid=61000),
+        Rule(77, goto=88, uid=1000, last_uid=1999, iif="lo"),
+        Rule(77, goto=88, mark=0x10),
+        Rule(77, goto=88, mark=0x10, mask=0xF0),
+        Rule(77, goto=88, mask=0x2000_0000),
+        Rule(77, goto=88, source=ip_network("0.0.0.0/32"), iif="lo"),
+        Rule(77, goto=88, source=ip_network("8000::/1")),
+        Rule(77, goto=88, not_iif="lo"),
+    ],
+    ids=str,
+)
+def test_rule_comes_back_from_its_message(rule: Rule) -> None:
+    assert rule_of(Message(rule)) == rule
+
+
+def test_fields_are_ours_and_whole() -> None:
+    fields = rule_fields(socket.AF_INET6, Rule(77, goto=88, mark=7, not_port=53))
+    assert (fields["family"], fields["protocol"], fields["priority"]) == (socket.AF_INET6, PROTOCOL, 77)
+    assert (fields["fwmark"], fields["fwmask"]) == (7, ALL_BITS)
+    assert (fields["dport_range"], fields["flags"]) == ("53:53", FIB_RULE_INVERT)
+
+
+def test_rule_of_another_make_is_none_of_ours() -> None:
+    odd = Message(Rule(77, table=1234))
+    odd["flags"] = FIB_RULE_INVERT
+    odd["iifname"] = "eth0"
+    assert rule_of(odd) == replace(Rule(77, table=1234), not_iif="eth0")
