@@ -25,7 +25,7 @@ from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.targets import Targets
 from tunproxy.flow.tcp_table import TcpTable
 from tunproxy.flow.verdict import DIAL, DROP, REJECT, FlowInfo, Verdict
-from tunproxy.loop.dataplane import Dataplane
+from tunproxy.loop.dataplane import OWN, Dataplane
 from tunproxy.loop.timers import TimerWheel
 from tunproxy.tcp.congestion import UNTHROTTLED
 from tunproxy.tcp.connection import Settings
@@ -358,7 +358,7 @@ class Stack:
         self.log.append(frame)
         if len(self.log) > 40:
             del self.log[:20]
-        self.dataplane._on_frame(frame, self.now)
+        self.dataplane._on_frame(frame, self.now, OWN)
 
     def _turn(self) -> None:
         draw = self.draw

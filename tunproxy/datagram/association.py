@@ -7,6 +7,7 @@ client. Applications that find each other through a third party depend on it.
 
 import errno
 import socket
+from collections.abc import Callable
 from typing import Final, final
 
 from librt.strings import BytesWriter
@@ -22,6 +23,7 @@ from tunproxy.datagram.receiver import SLOTS
 from tunproxy.datagram.sockaddr import address_of, name_of, pack, packed_of, port_of
 from tunproxy.datagram.timeouts import idle_limit
 from tunproxy.datagram.traits import UNSET, apply_traits
+from tunproxy.flow.leaving import has_no_way
 from tunproxy.flow.life import EVICTED
 from tunproxy.flow.ports import ERROR, READABLE
 from tunproxy.flow.targets import is_martian_target, is_multicast
@@ -295,6 +297,9 @@ class Association(Carrier):
             quote = quote_datagram(context.outlet.scratch, path.ends, queued.payload)
             context.icmp.pass_on(path.ends, quote, queued, dialled, now)
         return mtu
+
+    def has_no_way(self, is_here: Callable[[str], bool]) -> bool:
+        return has_no_way(self._sock, is_here)
 
     def give_way(self, now: Micros) -> None:
         for path in list(self.paths.values()):

@@ -4,6 +4,7 @@ The table sees no difference, so that finding a path is all that it has to do fo
 """
 
 import socket
+from collections.abc import Callable
 from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
@@ -44,6 +45,10 @@ class Carrier(Guest):
     ) -> None:
         """Send payload, which has size octets, as datagrams of unit octets, or as one datagram for unit 0."""
         raise NotImplementedError
+
+    def has_no_way(self, is_here: Callable[[str], bool]) -> bool:
+        """Tell whether what it sends through is bound to what is gone (``flow.leaving``)."""
+        return False
 
     def close(self) -> None:
         """Leave, and forget all paths; what waits to be sent is not."""

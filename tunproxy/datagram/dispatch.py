@@ -20,7 +20,7 @@ from tunproxy.datagram.proxied import CLOSED, FAILED, WEIGHT, ProxiedWay
 from tunproxy.datagram.sockaddr import name_of, pack
 from tunproxy.datagram.timeouts import idle_limit
 from tunproxy.datagram.undecided import Undecided
-from tunproxy.flow.ports import Opener, SocketMaker
+from tunproxy.flow.ports import FlowGuard, Opener, SocketMaker
 from tunproxy.flow.verdict import CONVERSE, DIAL, DROP, OPEN, SNIFF, FlowInfo, Verdict
 from tunproxy.wire.bits import put16
 from tunproxy.wire.reasons import MARTIAN_TARGET, OK, REJECTED, TABLE_FULL
@@ -48,6 +48,7 @@ class Dispatch:
         self.context: Final = context
         self.opener: Final = opener if opener is not None else Opener()
         self.opens: Final = opener is not None
+        self.guard: FlowGuard | None = None
         self.reason: i64 = OK
         self.error: int = 0
         self._sockets: Final = sockets
@@ -94,6 +95,10 @@ class Dispatch:
     # through a proxy
 
     def _go_through(self, key: bytes, info: FlowInfo, verdict: Verdict, now: Micros) -> Path | None:
+        guard = self.guard
+        if guard is not None and not guard.admits(info, verdict):
+            self._none(REJECTED, _ECONNREFUSED)
+            return None
         way = self._way(info, verdict, 0, now)
         twin: i64 = 1
         while twin < MAX_TWINS and not way.sources.takes(info.target_port, info.host, info.target):

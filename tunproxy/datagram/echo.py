@@ -6,6 +6,7 @@ an identifier of its own; sequence numbers, payload and hop limits pass as they 
 
 import errno
 import socket
+from collections.abc import Callable
 from typing import Final, final
 
 from librt.strings import BytesWriter
@@ -18,7 +19,8 @@ from tunproxy.datagram.room import Guest, Room
 from tunproxy.datagram.sockaddr import pack
 from tunproxy.datagram.traits import UNSET, apply_traits, traits_of
 from tunproxy.datagram.watching import begin, note_end, note_open, note_refused
-from tunproxy.flow.life import EVICTED, IDLE, FlowLife
+from tunproxy.flow.leaving import has_no_way
+from tunproxy.flow.life import CLOSED_BY_HAND, EVICTED, IDLE, FlowLife
 from tunproxy.flow.ports import ERROR, READABLE, SocketMaker
 from tunproxy.flow.verdict import DIAL, DROP, FlowInfo, Verdict
 from tunproxy.wire.bits import put16, u16
@@ -135,6 +137,20 @@ class EchoTable:
     def lives(self) -> list[FlowLife]:
         """Return the pings that somebody watches and that are not over."""
         return [life for session in self._sessions.values() for life in session.lives.values()]
+
+    def end(self, numbers: frozenset[int] | None) -> int:
+        """End the watched pings of these numbers, all for None; return how many it were."""
+        count = 0
+        for session in list(self._sessions.values()):
+            count += session.end(numbers)
+        return count
+
+    def cut_off(self, is_here: Callable[[str], bool]) -> int:
+        """Close the sockets whose way out is gone; return how many. The next request opens another."""
+        gone = [session for session in self._sessions.values() if session.has_no_way(is_here)]
+        for session in gone:
+            session.close()
+        return len(gone)
 
     def close(self) -> None:
         """Close every socket."""
@@ -320,8 +336,24 @@ class EchoSession(Guest):
             context.icmp.pass_on(ends, quote, queued, dialled, now)
         return mtu
 
+    def has_no_way(self, is_here: Callable[[str], bool]) -> bool:
+        """Tell whether the socket is bound to what is gone (``flow.leaving``)."""
+        return has_no_way(self._sock, is_here)
+
     def give_way(self, now: Micros) -> None:
         self.close()
+
+    def end(self, numbers: frozenset[int] | None) -> int:
+        """End the pings of these numbers, all for None, and with the last one the session."""
+        count = 0
+        for dialled, life in list(self.lives.items()):
+            if numbers is None or int(life.number) in numbers:
+                count += 1
+                del self.lives[dialled]
+                note_end(self._context, life, CLOSED_BY_HAND)
+        if count > 0 and len(self.lives) == 0:
+            self.close()
+        return count
 
     def close(self) -> None:
         """Close the socket and leave the table."""

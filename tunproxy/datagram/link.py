@@ -7,6 +7,9 @@
 A link does what its carrier tells it; the carrier knows when there is one, and what becomes of paths.
 """
 
+import socket
+from collections.abc import Callable
+
 from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
@@ -32,6 +35,14 @@ class Link(Descriptor):
 
     def send_several(self, path: Path, pieces: list[bytes | memoryview], unit: i64, now: Micros) -> None:
         """Send datagrams of unit octets, the last of which may be shorter, in as few calls as possible."""
+        raise NotImplementedError
+
+    def has_no_way(self, is_here: Callable[[str], bool]) -> bool:
+        """Tell whether the descriptor is bound to what is gone (``flow.leaving``)."""
+        raise NotImplementedError
+
+    def outer_socket(self) -> socket.socket:
+        """Return what leads to the proxy; it stays whose it is."""
         raise NotImplementedError
 
     def close(self) -> None:

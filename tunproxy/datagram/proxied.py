@@ -9,6 +9,8 @@ How datagrams go through an open way is the link's (``link``); here is what beco
 """
 
 import errno
+import socket
+from collections.abc import Callable
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
@@ -151,6 +153,14 @@ class ProxiedWay(Carrier):
         """The proxy gave the way up: the next datagram asks for another one."""
         self._request = None
         self.close()
+
+    def has_no_way(self, is_here: Callable[[str], bool]) -> bool:
+        """Tell the same of its link. One that is still being opened may be on the old way: it is none."""
+        return self.state == OPENING or (self._link is not None and self._link.has_no_way(is_here))
+
+    def outer_socket(self) -> socket.socket | None:
+        """Return the socket that leads to the proxy, None where there is none now; it stays whose it is."""
+        return self._link.outer_socket() if self._link is not None else None
 
     def give_way(self, now: Micros) -> None:
         for path in list(self.paths.values()):

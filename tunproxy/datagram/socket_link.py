@@ -6,6 +6,7 @@ Hop limit and don't-fragment of the client's packets say nothing of the way to t
 
 import errno
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64, mypyc_attr
@@ -17,6 +18,7 @@ from tunproxy.datagram.link import Link
 from tunproxy.datagram.path import MAX_SEGMENTS, Path
 from tunproxy.datagram.receiver import SLOTS, Receiver
 from tunproxy.flow.framing import Framing
+from tunproxy.flow.leaving import has_no_way
 from tunproxy.flow.ports import ERROR, READABLE
 from tunproxy.wire.icmp_error import quote_datagram
 from tunproxy.wire.reasons import NO_FLOW, REJECTED, UPSTREAM_FULL
@@ -53,6 +55,12 @@ class SocketLink(Link):
 
     def begin(self, now: Micros) -> None:
         self.context.poller.watch(self._fd, self, READABLE)
+
+    def has_no_way(self, is_here: Callable[[str], bool]) -> bool:
+        return has_no_way(self._sock, is_here)
+
+    def outer_socket(self) -> socket.socket:
+        return self._sock
 
     def close(self) -> None:
         self.is_closed = True

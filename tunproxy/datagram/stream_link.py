@@ -10,6 +10,7 @@ bound; beyond it datagrams are lost, as they are on a line that is too slow.
 import errno
 import os
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64, mypyc_attr
@@ -19,6 +20,7 @@ from tunproxy.datagram.context import Context
 from tunproxy.datagram.link import Link
 from tunproxy.datagram.path import Path
 from tunproxy.flow.codec import Codec
+from tunproxy.flow.leaving import has_no_way
 from tunproxy.flow.ports import READABLE, WRITABLE
 from tunproxy.flow.stream_framing import StreamFraming
 from tunproxy.wire.reasons import REJECTED, UPSTREAM_FULL
@@ -54,6 +56,7 @@ class StreamLink(Link):
         self._framing: Final = framing
         self._rest: bytes = rest
         self._codec: Final = codec
+        self._sock: Final = sock
         self._fd: Final[int] = sock.fileno()
         self._read: Final = sock.recv
         self._send: Final = sock.send
@@ -73,6 +76,12 @@ class StreamLink(Link):
             codec is not None and codec.has_more() and not self._is_closed
         ):  # read already, with the last words
             self._decode(codec, b"", False, now)
+
+    def has_no_way(self, is_here: Callable[[str], bool]) -> bool:
+        return has_no_way(self._sock, is_here)
+
+    def outer_socket(self) -> socket.socket:
+        return self._sock
 
     def close(self) -> None:
         self._is_closed = True

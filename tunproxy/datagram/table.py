@@ -4,24 +4,35 @@ A datagram finds its path, which is one client and one target, by the raw run of
 addresses and both ports: one slice and one look-up, after which nothing has to be decided again.
 """
 
-import errno
 import socket
+from collections.abc import Callable
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
+from tunproxy.datagram.carrier import Carrier
 from tunproxy.datagram.context import Context
 from tunproxy.datagram.decisions import Decisions
 from tunproxy.datagram.dispatch import Dispatch
 from tunproxy.datagram.echo import MAX_SESSIONS, EchoTable
 from tunproxy.datagram.path import Path
+from tunproxy.datagram.proxied import ProxiedWay
 from tunproxy.datagram.service import Desk
 from tunproxy.datagram.traits import traits_of
 from tunproxy.datagram.watching import note_path, note_refused
 from tunproxy.flow.counters import Counters
-from tunproxy.flow.life import ENDED, FlowLife
-from tunproxy.flow.ports import DatagramService, Decider, FlowWatcher, FrameSink, Opener, Poller, SocketMaker
+from tunproxy.flow.life import CLOSED_BY_HAND, ENDED, LOOPING, FlowLife
+from tunproxy.flow.ports import (
+    DatagramService,
+    Decider,
+    FlowGuard,
+    FlowWatcher,
+    FrameSink,
+    Opener,
+    Poller,
+    SocketMaker,
+)
 from tunproxy.flow.targets import Targets, is_martian_target, is_multicast
 from tunproxy.flow.verdict import FlowInfo
 from tunproxy.wire.bits import u16
@@ -38,12 +49,6 @@ from tunproxy.wire.reasons import (
 )
 from tunproxy.wire.udp import HEADER_LEN, parse_udp
 from tunproxy.wire.vnet import GSO_NONE, GSO_UDP_L4, gso_size, gso_type, is_verified
-
-_ECONNREFUSED: Final = errno.ECONNREFUSED
-_EMFILE: Final = errno.EMFILE
-_ENFILE: Final = errno.ENFILE
-_INET: Final = int(socket.AF_INET)
-_INET6: Final = int(socket.AF_INET6)
 
 # our choice
 MAX_ASSOCIATIONS: Final[i64] = 4096  # a descriptor each
@@ -124,6 +129,60 @@ class DatagramTable:
         found = [path.life for path in self._paths.values() if path.life is not None]
         return found + self._echo.lives()
 
+    def guard_by(self, guard: FlowGuard) -> None:
+        """Have guard look at the pairs that are about to go to a proxy, from now on."""
+        self._dispatch.guard = guard
+
+    def idle_lives(self) -> list[FlowLife]:
+        """Return the watched UDP flows that go through a proxy, and have brought nothing yet."""
+        found: list[FlowLife] = []
+        for path in self._paths.values():
+            life = path.life
+            if life is not None and life.down == 0 and isinstance(path.carrier, ProxiedWay):
+                found.append(life)
+        return found
+
+    def ways_to(self, target: bytes, port: i64) -> list[socket.socket]:
+        """Return the sockets by which such flows to a target go to their proxies."""
+        found: list[socket.socket] = []
+        for path in self._idle_to(target, port):
+            carrier = path.carrier
+            sock = carrier.outer_socket() if isinstance(carrier, ProxiedWay) else None
+            if sock is not None:
+                found.append(sock)
+        return found
+
+    def idle_to(self, target: bytes, port: i64) -> i64:
+        """Return how many such flows to a target there are."""
+        return len(self._idle_to(target, port))
+
+    def cut_loop(self, target: bytes, port: i64) -> int:
+        """End these flows; return how many it were. Call it between batches."""
+        found = self._idle_to(target, port)
+        for path in found:
+            self._context.forget(path, LOOPING)
+            if len(path.carrier.paths) == 0:
+                path.carrier.close()
+        return len(found)
+
+    def _idle_to(self, target: bytes, port: i64) -> list[Path]:
+        found: list[Path] = []
+        for path in self._paths.values():
+            ends = path.ends
+            if ends.source == target and ends.source_port == port and isinstance(path.carrier, ProxiedWay):
+                if path.life is None or path.life.down == 0:
+                    found.append(path)
+        return found
+
+    def life_of(self, key: bytes) -> FlowLife | None:
+        """Return the UDP flow whose client's frames have this run of addresses and ports; None for none."""
+        path = self._paths.get(key)
+        return path.life if path is not None else None
+
+    def pings(self) -> list[FlowLife]:
+        """Return the pings that somebody watches and that are not over."""
+        return self._echo.lives()
+
     def on_udp(self, frame: bytes, view: IpView, now: Micros) -> None:
         """Process a UDP datagram, or several in one super-packet. They leave at end_batch or before."""
         kind = gso_type(frame)
@@ -191,6 +250,19 @@ class DatagramTable:
                 path.is_listed = False
                 path.carrier.flush(path, now)
 
+    def cut_off(self, is_here: Callable[[str], bool]) -> int:
+        """Close the sockets and ways whose way out is gone; return how many. The next datagram opens another.
+
+        is_here tells of an address whether it is this host's. An association has none: each datagram leaves
+        from the address that is right for it.
+        """
+        context = self._context
+        gone: list[Carrier] = [each for each in context.associations.values() if each.has_no_way(is_here)]
+        gone.extend([each for each in context.ways.values() if each.has_no_way(is_here)])
+        for carrier in gone:
+            carrier.close()
+        return len(gone) + self._echo.cut_off(is_here)
+
     def close(self) -> None:
         """Close every socket; what was not sent is lost, and so is what a service answers later."""
         if self._desk is not None:
@@ -205,6 +277,21 @@ class DatagramTable:
         for way in list(context.ways.values()):
             way.close()
         self._echo.close()
+
+    def end(self, numbers: frozenset[int] | None) -> int:
+        """End the watched flows of these numbers, all for None; return how many it were.
+
+        Call it between batches. The next datagram of such a pair begins another flow.
+        """
+        count = self._echo.end(numbers)
+        for path in list(self._paths.values()):
+            life = path.life
+            if life is not None and (numbers is None or int(life.number) in numbers):
+                count += 1
+                self._context.forget(path, CLOSED_BY_HAND)
+                if len(path.carrier.paths) == 0:
+                    path.carrier.close()
+        return count
 
     def _open(self, frame: bytes, view: IpView, key: bytes, now: Micros) -> Path | None:
         """Make the path of a client's first datagram to a target, and its carrier if there is none.

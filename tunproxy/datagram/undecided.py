@@ -51,7 +51,6 @@ class Undecided(Carrier):
         self._dispatch: Final = dispatch
         self._kept: Final = Kept(context.kept)
         self._hears: bool = False  # the decider wants to see the datagrams
-        self._is_heard_out: bool = False
         self._request: DatagramRequest | None = None
         self._successor: Path | None = None
         context.undecided[self.key] = self

@@ -2,8 +2,8 @@
 
 The device is never made persistent: when the last process that holds it dies, by whatever signal, the
 kernel removes the device, its addresses and every route through it. IFF_TUN_EXCL makes the name ours
-alone; without it, a second program would silently get a share of the first one's packets, because with
-IFF_MULTI_QUEUE opening a device again adds a queue.
+alone: with IFF_MULTI_QUEUE, opening a device again adds a queue, and a second program would silently get a
+share of the first one's packets. So a device that is to have one queue is not opened with it.
 """
 
 import errno
@@ -21,6 +21,7 @@ from tunproxy.wire.vnet import VNET_LEN
 TUN_PATH: Final = "/dev/net/tun"
 TUNSETIFF: Final = 0x400454CA
 TUNSETOFFLOAD: Final = 0x400454D0
+TUNGETIFF: Final = 0x800454D2
 TUNSETVNETHDRSZ: Final = 0x400454D8
 TUNSETVNETLE: Final = 0x400454DC
 IFF_TUN: Final = 0x0001
@@ -84,6 +85,16 @@ class TunDevice:
         self.name = name
         self.offload = offload
 
+    def is_there(self) -> bool:
+        """Tell whether the device still exists: somebody may have deleted it."""
+        if self.fd < 0:
+            return False
+        try:
+            fcntl.ioctl(self.fd, TUNGETIFF, bytes(40))
+        except OSError:
+            return False
+        return True
+
     def close(self) -> None:
         """Give up our hold on the device. May be called again."""
         if self.fd >= 0:
@@ -97,18 +108,37 @@ def open_tun(name: str) -> TunDevice:
     The descriptor is non-blocking and closed on exec. A "%d" in name becomes the first free number.
     Raises ConfigError for a name that no device can have, SystemChangeError where the host refuses.
     """
+    return open_queues(name, 1)[0]
+
+
+def open_queues(name: str, count: int) -> list[TunDevice]:
+    """Do as open_tun does for a device of so many queues; return them, in the kernel's order.
+
+    What is per device, such as offloads, is the same for all. A device of one queue is none of several:
+    nobody can add one.
+    """
     check_name(name)
+    mode = IFF_MULTI_QUEUE if count > 1 else 0
+    first = TunDevice(_open(), name, Offload())
+    queues = [first]
     try:
-        fd = os.open(TUN_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        first.name = _attach(first.fd, name, mode | IFF_TUN_EXCL)
+        first.offload = probe_offload(lambda flags: _accepts(first.fd, flags))
+        for _ in range(1, count):
+            queues.append(TunDevice(_open(), first.name, first.offload))
+            _attach(queues[-1].fd, first.name, mode)
+    except BaseException:
+        for queue in queues:
+            queue.close()
+        raise
+    return queues
+
+
+def _open() -> int:
+    try:
+        return os.open(TUN_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise SystemChangeError(f"cannot open {TUN_PATH}: {_why_not_opened(error)}") from error
-    try:
-        name = _attach(fd, name)
-        offload = probe_offload(lambda flags: _accepts(fd, flags))
-    except BaseException:
-        os.close(fd)
-        raise
-    return TunDevice(fd, name, offload)
 
 
 def check_name(name: str) -> None:
@@ -134,9 +164,9 @@ def probe_offload(accepts: Callable[[int], bool]) -> Offload:
     return Offload.from_flags(flags)
 
 
-def _attach(fd: int, name: str) -> str:
-    """Turn the open clone device into the TUN device name; return the name it really has."""
-    mode = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE | IFF_TUN_EXCL
+def _attach(fd: int, name: str, mode: int) -> str:
+    """Turn the open clone device into the TUN device name, or a queue of it; return its real name."""
+    mode |= IFF_TUN | IFF_NO_PI | IFF_VNET_HDR
     request = struct.pack("16sH22x", name.encode(), mode)
     try:
         answer: bytes = fcntl.ioctl(fd, TUNSETIFF, request)

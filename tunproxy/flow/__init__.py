@@ -17,16 +17,16 @@ Theory of operation
     descriptors, a maker of sockets, a decider. ``tcp_table`` turns segments into ``tcp_flow`` objects; a
     ``TcpFlow`` owns the TCP engine's connection and the upstream descriptor. ``opening`` brings the two
     together, with ``hearing`` before it where what the client says first decides the way, and ``conversing``
-    in between where the way leads through a proxy; ``relay`` moves bytes
-    between them, ``coding`` does where a ``codec`` transforms them, and ``ending`` passes on how either
-    ended. What all flows share is in ``context``; ``budget`` says how short memory is, ``admission`` whether
-    a SYN may begin a flow, gets a cookie, or nothing, and ``targets`` where a packed address may be dialled.
+    in between where the way leads through a proxy; ``relay`` moves bytes between them, ``coding`` does where
+    a ``codec`` transforms them, and ``ending`` passes on how either ended; ``leaving`` ends those whose way
+    out is gone. What all flows share is in ``context``; ``budget`` says how short memory is, ``admission``
+    whether a SYN may begin a flow, gets a cookie, or nothing, and ``targets`` where a packed address may be
+    dialled.
     A ``FlowWatcher`` gets each flow's ``life``, through ``watching``, and may ``tap`` what passes.
     Everything runs on one thread, inside one ``select()``; nothing here waits.
 
 Reading order
     ``ports``, ``targets``, ``counters``, ``tcp_table``, ``tcp_flow``, ``opening``, ``hearing``,
-    ``conversation``, ``conversing``, ``relay``, ``codec``, ``coding``, ``ending``, ``context``, ``budget``,
-    ``admission``,
-    ``life``, ``tap``, ``watching``
+    ``conversation``, ``conversing``, ``relay``, ``codec``, ``coding``, ``ending``, ``leaving``, ``context``,
+    ``budget``, ``admission``, ``life``, ``tap``, ``watching``
 """

@@ -68,6 +68,14 @@ class Codec:
         """
         raise NotImplementedError
 
+    def decode_pieces(self, data: bytes) -> list[bytes | memoryview]:
+        """Do what decode does; return pieces in a row, none of them empty.
+
+        Where octets pass unchanged, the pieces are parts of data, which need not be copied.
+        """
+        clear = self.decode(data)
+        return [clear] if len(clear) > 0 else []
+
     def has_more(self) -> bool:
         """Tell whether decode(b"") returns more of what has arrived already."""
         return False

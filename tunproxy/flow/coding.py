@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
+from tunproxy.flow.budget import CALM
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.life import SPOILED, lost
 from tunproxy.flow.relay import MOST_PIECES, on_broken, on_end
 from tunproxy.flow.watching import note_reason, show_up
-from tunproxy.tcp.active import abort, queue, took
+from tunproxy.tcp.active import abort, queue, queue_view, took
 from tunproxy.tcp.connection import FINISHED, Connection, send_room
 from tunproxy.tcp.state import CLOSED, SYN_RECEIVED, has_all_data
 from tunproxy.tcp.transmit import transmit
@@ -33,9 +34,11 @@ os_write: Final = os.write
 os_writev: Final = os.writev
 
 # our choices
-READ_SIZE: Final = 1 << 16
+READ_SIZE: Final[i64] = 1 << 16
+LARGE_READ: Final[i64] = 1 << 18  # where the read before was full, and the client has room
 READS: Final = 4  # of one flow before the others have their turn
-MOST_ENCODED: Final[i64] = 1 << 17  # octets in the clear that are encoded at once
+MOST_READ: Final[i64] = 1 << 19  # octets, likewise
+MOST_ENCODED: Final[i64] = 1 << 18  # octets in the clear that are encoded at once
 FLUSH_AFTER: Final[i64] = 500  # microseconds for which a codec may keep something back while more comes
 
 
@@ -128,9 +131,12 @@ def pull_coded(flow: "TcpFlow", coding: Coding, now: Micros) -> None:
     """Take from the upstream what the client has room for, and decode it."""
     conn = flow.conn
     codec = coding.codec
+    taken: i64 = 0
     for _ in range(READS):
-        if send_room(conn) <= 0 or conn.fin_queued or conn.state == CLOSED:
+        room = send_room(conn)
+        if room <= 0 or conn.fin_queued or conn.state == CLOSED:
             return
+        size: i64 = READ_SIZE
         data = b""
         is_last = False
         if not coding.has_more:
@@ -139,8 +145,10 @@ def pull_coded(flow: "TcpFlow", coding: Coding, now: Micros) -> None:
             elif not flow.readable:
                 return
             else:
+                if flow.reads_large and room > READ_SIZE and flow.context.budget.level == CALM:
+                    size = min(room, LARGE_READ)
                 try:
-                    data = os_read(flow.fd, READ_SIZE)
+                    data = os_read(flow.fd, size)
                 except BlockingIOError:
                     flow.readable = False
                     return
@@ -148,8 +156,16 @@ def pull_coded(flow: "TcpFlow", coding: Coding, now: Micros) -> None:
                     _on_lost(flow, coding, error)
                     return
                 coding.is_read = is_last = len(data) == 0
+                flow.reads_large = len(data) >= READ_SIZE
+                taken += len(data)
+        clear: list[bytes | memoryview] = []
         try:
-            clear = codec.decode_end() if is_last else codec.decode(data)
+            if is_last:
+                rest = codec.decode_end()
+                if len(rest) > 0:
+                    clear.append(rest)
+            else:
+                clear = codec.decode_pieces(data)
             answer = codec.answer()
             coding.has_more = codec.has_more()
             has_ended = not coding.has_more and (is_last or codec.has_ended())
@@ -157,24 +173,29 @@ def pull_coded(flow: "TcpFlow", coding: Coding, now: Micros) -> None:
             coding.has_more = False
             _on_fault(flow, coding, error)
             return
-        if len(clear) > 0:
-            queue(conn, clear)
+        for piece in clear:
+            if isinstance(piece, bytes):
+                queue(conn, piece)
+            else:
+                queue_view(conn, piece)
             life = flow.life
             if life is not None:
-                life.down += len(clear)
+                life.down += len(piece)
                 if life.tap is not None and life.tap.down_left != 0:
-                    life.tap.take(False, clear)
+                    life.tap.take(False, piece)
         if len(answer) > 0:
             coding.put(answer)
             push_coded(flow, coding, now)
         if has_ended:
             on_end(flow)
             return
-        if 0 < len(data) < READ_SIZE and not flow.reads_to_end and not flow.hung_up:
+        if 0 < len(data) < size and not flow.reads_to_end and not flow.hung_up:
             flow.readable = False
         if not coding.has_more and not flow.readable and not coding.is_read:
             return
         transmit(conn, now, flow.context.sink)
+        if taken >= MOST_READ:
+            break
     flow.context.poller.later(flow)
 
 

@@ -53,6 +53,12 @@ class Layered(Codec):
         clear = self._lower.decode(data)
         return self._upper.decode(clear) if len(clear) > 0 else b""
 
+    def decode_pieces(self, data: bytes) -> list[bytes | memoryview]:
+        if len(data) == 0 and self._upper.has_more():
+            return self._upper.decode_pieces(b"")
+        clear = self._lower.decode(data)
+        return self._upper.decode_pieces(clear) if len(clear) > 0 else []
+
     def has_more(self) -> bool:
         return self._upper.has_more() or self._lower.has_more()
 

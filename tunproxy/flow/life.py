@@ -28,6 +28,9 @@ CLIENT_GONE: Final = "client gone"
 TARGET_RESET: Final = "reset by target"
 SPOILED: Final = "cut: its stream was spoiled"
 ENDED: Final = "cut: tunproxy has ended"
+WAY_GONE: Final = "cut: the address it left from is gone"
+LOOPING: Final = "cut: it came back to us"
+CLOSED_BY_HAND: Final = "cut: closed by hand"
 RESET: Final = "cut"
 
 _ECONNRESET: Final = errno.ECONNRESET
@@ -104,3 +107,22 @@ def lost(error: int) -> str:
 def error_text(error: int) -> str:
     """Return an errno in words."""
     return _strerror(error).lower()
+
+
+def begun_since(lives: list[FlowLife], since: Micros, after: i64) -> list[FlowLife]:
+    """Return those that have begun or opened since, or have a number beyond after, which -1 says none has."""
+    found: list[FlowLife] = []
+    for life in lives:
+        if life.began_at > since or life.opened_at > since or (after >= 0 and life.number > after):
+            found.append(life)
+    return found
+
+
+def tallies(lives: list[FlowLife]) -> list[int]:
+    """Return number, octets up and octets down of each, all in a row."""
+    found: list[int] = []
+    for life in lives:
+        found.append(int(life.number))
+        found.append(int(life.up))
+        found.append(int(life.down))
+    return found

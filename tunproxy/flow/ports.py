@@ -20,6 +20,8 @@ from tunproxy.flow.tap import Tap
 from tunproxy.flow.verdict import FlowInfo, Verdict
 from tunproxy.wire.sink import FrameSink as FrameSink
 
+RANGE: Final[i64] = 1 << 24  # our choice: numbers that a worker gives to flows before the next one's begin
+
 READABLE: Final[i64] = 0x001  # EPOLLIN
 URGENT: Final[i64] = 0x002  # EPOLLPRI
 WRITABLE: Final[i64] = 0x004  # EPOLLOUT
@@ -99,6 +101,27 @@ class SocketMaker:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
+class Neighbours:
+    """The other workers, where a device has several. Frames are whole packets; what is lost is lost."""
+
+    def hand_over(self, queue: i64, frame: bytes) -> None:
+        """Have the worker of a queue process a frame. Must not block or raise."""
+        raise NotImplementedError
+
+    def offer(self, frame: bytes) -> None:
+        """Have all others process a frame if it is about a flow that they know. Must not block or raise."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Abilities:
+    """What is known of a way out that keeps flows from going there."""
+
+    def __init__(self) -> None:
+        self.any_tcp: bool = True  # nothing is, of any TCP flow: so it is with most, and asked for every one
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class DatagramReply:
     """The way back of one datagram: from the target that it was for to the client that sent it."""
 
@@ -161,11 +184,26 @@ class FlowWatcher:
     """Is told of flows. It numbers them, all of one run, from 1."""
 
     def __init__(self) -> None:
-        self.begun: i64 = 0
+        self.begun: i64 = 0  # the last number
+        self.before: i64 = 0  # the one before the first
+        self.step: i64 = 1
+
+    def count_as(self, number: i64, workers: i64, restarts: i64) -> None:
+        """Number flows as one of several who number them, from 0 on, so that no two use the same number.
+
+        number - 1 modulo workers tells whose a flow is. After each restart a range begins that has not been
+        used before.
+        """
+        self.step = workers
+        self.begun = self.before = restarts * RANGE * workers + number + 1 - workers
+
+    def count(self) -> int:
+        """Return how many flows have begun."""
+        return int((self.begun - self.before) // self.step)
 
     def number(self) -> i64:
         """Return the number of a flow that begins."""
-        self.begun += 1
+        self.begun += self.step
         return self.begun
 
     def opened(self, life: FlowLife) -> None:
@@ -179,6 +217,15 @@ class FlowWatcher:
     def tap(self, info: FlowInfo) -> Tap | None:
         """Return what looks at the octets of a flow that has just opened. Must not block or raise."""
         return None
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class FlowGuard:
+    """Looks at flows that are about to go to a proxy, which may be one whose flows come back to us."""
+
+    def admits(self, info: FlowInfo, verdict: Verdict) -> bool:
+        """Tell whether a flow may go where its verdict says, CONVERSE or OPEN. Must not block or raise."""
+        raise NotImplementedError
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

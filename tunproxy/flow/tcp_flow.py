@@ -151,7 +151,10 @@ class TcpFlow(Timed):
             if coding is not None:
                 if coding.patience >= 0:
                     await_words(self, coding, now)
+                had = len(conn.rcv_queue) > 0
                 push_coded(self, coding, now)
+                if had and context.budget.level == CALM:
+                    grow(conn, now)
                 if self.readable or coding.has_more:
                     pull_coded(self, coding, now)
             else:

@@ -6,6 +6,7 @@ target port), so finding a flow costs one slice and one look-up. Whether a SYN m
 """
 
 import socket
+from collections.abc import Callable
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
@@ -16,9 +17,19 @@ from tunproxy.flow.budget import CALM, FULL, MEMORY, Budget
 from tunproxy.flow.context import Dispatcher, FlowContext
 from tunproxy.flow.counters import Counters
 from tunproxy.flow.ending import drop, leave
-from tunproxy.flow.life import DROPPED, ENDED, FORBIDDEN, NO_DESCRIPTOR, REFUSED, FlowLife
+from tunproxy.flow.leaving import cut_off
+from tunproxy.flow.life import (
+    CLOSED_BY_HAND,
+    DROPPED,
+    ENDED,
+    FORBIDDEN,
+    LOOPING,
+    NO_DESCRIPTOR,
+    REFUSED,
+    FlowLife,
+)
 from tunproxy.flow.opening import ask, converse, dial, hear_out, join
-from tunproxy.flow.ports import Decider, FlowWatcher, FrameSink, Opener, Poller, SocketMaker
+from tunproxy.flow.ports import Decider, FlowGuard, FlowWatcher, FrameSink, Opener, Poller, SocketMaker
 from tunproxy.flow.targets import Targets, is_martian_target, is_multicast
 from tunproxy.flow.tcp_flow import TcpFlow
 from tunproxy.flow.verdict import CONVERSE, DIAL, DROP, OPEN, SNIFF, FlowInfo, Verdict
@@ -91,6 +102,7 @@ class TcpTable(Dispatcher):
         self._seg: Final = Segment()
         self._dials_targets: bool = False
         self._always: Verdict | None = None
+        self.guard: FlowGuard | None = None
         self.on_new_policy()
 
     def __len__(self) -> int:
@@ -114,6 +126,11 @@ class TcpTable(Dispatcher):
         """Return the flows that somebody watches and that are not over, the oldest first."""
         return [flow.life for flow in self._flows.values() if flow.life is not None]
 
+    def life_of(self, key: bytes) -> FlowLife | None:
+        """Return the flow whose client's frames have this run of addresses and ports; None where none has."""
+        flow = self._flows.get(key)
+        return flow.life if flow is not None else None
+
     def on_packet(self, frame: bytes, view: IpView, is_verified: bool, now: Micros) -> None:
         """Process a TCP packet that is not a fragment. What it changes moves bytes only at end_batch."""
         seg = self._seg
@@ -130,6 +147,10 @@ class TcpTable(Dispatcher):
             self._on_syn(key, _address(frame, view.src_off, view), frame, view, now)
         else:
             flow.on_segment(seg, now)
+
+    def knows(self, frame: bytes, view: IpView) -> bool:
+        """Tell whether a TCP packet, which may be none that makes sense, is of a flow that there is."""
+        return view.payload_off + 4 <= view.end and _key(frame, view) in self._flows
 
     def on_too_big(self, report: TooBig, now: Micros) -> None:
         """Send smaller packets on the flow whose packet a router could not pass on (RFC 9293 §3.7.5)."""
@@ -156,6 +177,45 @@ class TcpTable(Dispatcher):
         for flow in list(self._flows.values()):
             note_reason(flow, ENDED)
             drop(flow)
+
+    def end(self, numbers: frozenset[int] | None) -> int:
+        """Reset the watched flows of these numbers, all for None, on both sides; return how many it were."""
+        count = 0
+        for flow in list(self._flows.values()):
+            life = flow.life
+            if life is not None and (numbers is None or int(life.number) in numbers):
+                count += 1
+                note_reason(flow, CLOSED_BY_HAND)
+                drop(flow)
+        return count
+
+    def cut_off(self, is_here: Callable[[str], bool]) -> int:
+        """Reset the flows whose way out is gone (``leaving``); return how many. Looks at each flow.
+
+        is_here tells of an address whether it is this host's.
+        """
+        return sum([cut_off(flow, is_here) for flow in list(self._flows.values())])
+
+    def idle_to(self, target: bytes, port: i64) -> list[TcpFlow]:
+        """Return the flows to a target whose client has been given nothing yet. Looks at each flow."""
+        found: list[TcpFlow] = []
+        for flow in self._flows.values():
+            ends, life = flow.conn.ends, flow.life
+            if ends.source == target and ends.source_port == port:
+                if not flow.is_open or (life is not None and life.down == 0):
+                    found.append(flow)
+        return found
+
+    def cut_loop(self, target: bytes, port: i64) -> int:
+        """Refuse these flows to their clients; return how many it were."""
+        found = self.idle_to(target, port)
+        for flow in found:
+            if flow.is_open:
+                note_reason(flow, LOOPING)
+                drop(flow)
+            else:
+                self._turn_away(flow, LOOPING)
+        return len(found)
 
     def _shed(self) -> None:
         """Have flows that nothing happens to give up what they can, now that memory is short."""
@@ -255,7 +315,11 @@ class TcpTable(Dispatcher):
 
     def send_off(self, flow: TcpFlow, info: FlowInfo, verdict: Verdict, now: Micros) -> None:
         kind = verdict.kind
-        if kind == DIAL:
+        guard = self.guard
+        if guard is not None and (kind == CONVERSE or kind == OPEN) and not guard.admits(info, verdict):
+            self._counters.drop(REJECTED)
+            self._turn_away(flow, LOOPING)
+        elif kind == DIAL:
             self._dial(flow, self._dial_address(info, verdict), now)
         elif kind == CONVERSE:
             if converse(flow, info, verdict, now):

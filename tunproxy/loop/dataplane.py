@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+from collections.abc import Callable
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
@@ -16,7 +17,9 @@ from tunproxy.flow.counters import Counters
 from tunproxy.flow.ports import READABLE, Descriptor, FrameSink, Poller, Timed
 from tunproxy.flow.small_reads import LARGE
 from tunproxy.flow.tcp_table import TcpTable
+from tunproxy.loop.copying import Copier, DeviceTap
 from tunproxy.loop.device_reader import DeviceReader
+from tunproxy.loop.sharing import Sharing
 from tunproxy.loop.timers import TimerWheel
 from tunproxy.wire.icmp import parse_icmp
 from tunproxy.wire.icmp_quote import TooBig, parse_too_big
@@ -26,6 +29,11 @@ from tunproxy.wire.vnet import VNET_LEN, is_verified
 
 os_write: Final = os.write
 os_writev: Final = os.writev
+
+# where a frame comes from: our queue, or another worker
+OWN: Final[i64] = 0
+HANDED_OVER: Final[i64] = 1
+OFFERED: Final[i64] = 2
 
 # our choices
 MAX_BURST: Final[i64] = 64  # frames before sockets have their turn again
@@ -45,11 +53,14 @@ class DeviceSink(FrameSink):
     def __init__(self, fd: int, counters: Counters) -> None:
         self._fd: Final = fd
         self._counters: Final = counters
+        # what a tap takes the place of (``loop.copying``)
+        self.write_frame: Callable[[int, bytes], int] = os_write
+        self.write_vector: Callable[[int, list[bytes | memoryview]], int] = os_writev
 
     def write(self, frame: bytes) -> None:
         counters = self._counters
         try:
-            os_write(self._fd, frame)
+            self.write_frame(self._fd, frame)
         except OSError:
             counters.drop(DEVICE_WRITE)
             return
@@ -60,7 +71,7 @@ class DeviceSink(FrameSink):
         counters = self._counters
         parts.insert(0, header)
         try:
-            counters.bytes_out += i64(os_writev(self._fd, parts))
+            counters.bytes_out += i64(self.write_vector(self._fd, parts))
         except OSError:
             counters.drop(DEVICE_WRITE)
             return
@@ -102,8 +113,33 @@ class Dataplane(Poller):
         self._discarded: Final[list[socket.socket]] = []
         self._patience: Micros = 0
         self._moved: i64 = 0  # octets when we waited last
-        self._has_neighbours: Final = len(os.sched_getaffinity(0)) > 1  # else nobody answers while we look
+        self._has_neighbours: bool = len(os.sched_getaffinity(0)) > 1  # else nobody answers while we look
         self._is_yielding: bool = False
+        self._sharing: Sharing | None = None
+        self.sink: Final = DeviceSink(device_fd, counters)
+        self._tap: DeviceTap | None = None
+
+    def copy_to(self, copiers: list[Copier]) -> None:
+        """Show every packet that passes the device to these copiers from now on, and to no others."""
+        device, sink = self._device, self.sink
+        tap = self._tap
+        if tap is not None and len(copiers) == 0:
+            self._tap = None
+            device.read_frame, device.read_into = tap.real_read, tap.real_read_into
+            sink.write_frame, sink.write_vector = tap.real_write, tap.real_write_parts
+        elif tap is not None:
+            tap.copiers = copiers
+        elif len(copiers) > 0:
+            tap = DeviceTap(device.read_frame, device.read_into, sink.write_frame, sink.write_vector)
+            tap.copiers = copiers
+            device.read_frame, device.read_into = tap.read, tap.read_into
+            sink.write_frame, sink.write_vector = tap.write, tap.write_parts
+            self._tap = tap
+
+    def share(self, sharing: Sharing) -> None:
+        """Hand packets that are not ours to other workers from now on."""
+        self._sharing = sharing
+        self._has_neighbours = len(os.sched_getaffinity(0)) > sharing.queues
 
     def attach(self, tcp: TcpTable, datagrams: DatagramTable, reassembler: Reassembler) -> None:
         """Take the tables, which need this object as their poller, and begin to listen to the device."""
@@ -276,30 +312,45 @@ class Dataplane(Poller):
                 return
             if count > 0:
                 self._odds = min(self._odds + 1, MOST_ODDS)
-            self._on_frame(frame, now)
+            self._on_frame(frame, now, OWN)
             if counters.bytes_in >= full:
                 return
             if self._odds <= 0 and len(frame) < LARGE:
                 self._is_guessing = True
                 return
 
-    def _on_frame(self, frame: bytes, now: Micros) -> None:
+    def take_over(self, frame: bytes, is_offered: bool, now: Micros) -> None:
+        """Process a frame from another worker, in a turn of ours; an offered one if its flow is ours."""
+        if self._tap is not None:
+            self._tap.show(frame, True)
+        self._on_frame(frame, now, OFFERED if is_offered else HANDED_OVER)
+
+    def _on_frame(self, frame: bytes, now: Micros, origin: i64) -> None:
         counters = self.counters
-        counters.frames_in += 1
-        counters.bytes_in += len(frame)
+        if origin == OWN:
+            counters.frames_in += 1
+            counters.bytes_in += len(frame)
         view = self._view
         reason = parse_ip(frame, VNET_LEN, len(frame), view)
         if reason != OK:
             counters.drop(reason)
             return
         assert self._tcp is not None and self._datagrams is not None and self._reassembler is not None
-        if view.is_fragment:
+        was_fragment = view.is_fragment
+        if was_fragment:
             whole = self._reassembler.add(frame, view, now)
             if whole is None or parse_ip(whole, VNET_LEN, len(whole), view) != OK:
                 return
             view.dont_fragment = False  # whoever sent it in pieces may have it sent in pieces
             frame = whole
         protocol = view.protocol
+        sharing = self._sharing
+        if sharing is not None:
+            if origin == OWN:
+                if (was_fragment or protocol != TCP) and not sharing.is_ours(frame, view):
+                    return
+            elif origin == OFFERED and protocol == TCP and not self._tcp.knows(frame, view):
+                return
         if protocol == TCP:
             self._tcp.on_packet(frame, view, is_verified(frame), now)
         elif protocol == UDP:

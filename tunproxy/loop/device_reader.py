@@ -26,8 +26,9 @@ class DeviceReader:
 
     def __init__(self, fd: int) -> None:
         file = io.FileIO(fd, closefd=False)
-        self._read: Final[Callable[[int], bytes | None]] = file.read
-        self._readinto: Final[Callable[[bytearray], int | None]] = file.readinto
+        # what a tap takes the place of (``loop.copying``)
+        self.read_frame: Callable[[int], bytes | None] = file.read
+        self.read_into: Callable[[bytearray], int | None] = file.readinto
         self._buffer: Final = bytearray(FRAME_LEN)
         self._view: Final = memoryview(self._buffer)
         self._large_run: i64 = 0
@@ -36,9 +37,9 @@ class DeviceReader:
         """Return the next frame, or None when there is none now. Raises OSError when the device is gone."""
         if self._large_run > 0:
             self._large_run -= 1
-            frame = self._read(FRAME_LEN)
+            frame = self.read_frame(FRAME_LEN)
         else:
-            count = self._readinto(self._buffer)
+            count = self.read_into(self._buffer)
             frame = None if count is None else self._view[:count].tobytes()
         if frame is not None and len(frame) >= LARGE:
             self._large_run = LARGE_RUN

@@ -61,6 +61,11 @@ def queue(conn: Connection, data: bytes) -> None:
     conn.buffer.append(data)
 
 
+def queue_view(conn: Connection, view: memoryview) -> None:
+    """Add octets to be sent that are part of something larger, which is kept until they are acknowledged."""
+    conn.buffer.append_view(view)
+
+
 def close(conn: Connection) -> None:
     """Say that nothing follows what is queued: a FIN goes out behind it (RFC 9293 §3.10.4)."""
     if conn.fin_queued:

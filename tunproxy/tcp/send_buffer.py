@@ -15,7 +15,7 @@ class SendBuffer:
 
     def __init__(self) -> None:
         self.length: i64 = 0
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | memoryview] = []
         self._skip: i64 = 0  # octets of the first piece that are acknowledged
         # where gather stopped last: piece number, and offset of that piece's start
         self._at: i64 = 0
@@ -30,10 +30,18 @@ class SendBuffer:
         """Add octets at the end; data is kept, not copied, unless it is small."""
         size = i64(len(data))
         if size < JOIN_BELOW and len(self._pieces) > 1 and i64(len(self._pieces[-1])) < JOIN_BELOW:
-            self._pieces[-1] = self._pieces[-1] + data
+            self._pieces[-1] = bytes(self._pieces[-1]) + data
         else:
             self._pieces.append(data)
         self.length += size
+
+    def append_view(self, view: memoryview) -> None:
+        """Add part of something larger at the end; all of that is kept, unless the part is small."""
+        if len(view) < JOIN_BELOW:
+            self.append(bytes(view))
+        else:
+            self._pieces.append(view)
+            self.length += len(view)
 
     def acknowledge(self, count: i64) -> None:
         """Forget the first count octets, which must not be more than there are."""
@@ -77,7 +85,7 @@ class SendBuffer:
             if begin == 0 and end == size:
                 found.append(piece)
             elif end - begin <= JOIN_BELOW:
-                found.append(piece[begin:end])
+                found.append(piece[begin:end] if isinstance(piece, bytes) else bytes(piece[begin:end]))
             else:
                 found.append(memoryview(piece)[begin:end])
             count -= end - begin

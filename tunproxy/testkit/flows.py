@@ -6,6 +6,7 @@ from typing import Final
 
 from tunproxy.flow.verdict import FlowInfo
 from tunproxy.rules.facts import Facts
+from tunproxy.upstream.proxy import is_address
 
 PROTOCOLS: Final = ("tcp", "udp", "icmp")
 CLIENT_PORT: Final = 40_000
@@ -32,11 +33,11 @@ def make_flow(protocol: str, client: str, target: str, *, host: str = "") -> Flo
         raise ValueError(f"{target!r} has no port (write {target}:443)")
     address = _address_of(target_host)
     packed_client = ipaddress.ip_address(client_host).packed
-    if len(packed_client) == 16 and not _is_address(target_host):
+    if len(packed_client) == 16 and not is_address(target_host):
         address = ipaddress.IPv6Address(b"\x20\x01\x0d\xb8" + bytes(8) + address.packed)
     if len(packed_client) != len(address.packed):
         raise ValueError(f"{client_host} and {address} are not of one family")
-    name = host or ("" if _is_address(target_host) else target_host.lower().rstrip("."))
+    name = host or ("" if is_address(target_host) else target_host.lower().rstrip("."))
     port = CLIENT_PORT if client_port is None else client_port
     return FlowInfo(protocol, packed_client, port, address.packed, target_port, name)
 
@@ -76,14 +77,6 @@ def split(text: str) -> tuple[str, int | None]:
 
 def _address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Return the address that host is, or the one that stands for this name."""
-    if _is_address(host):
+    if is_address(host):
         return ipaddress.ip_address(host)
     return ipaddress.IPv4Address(_NAMED + 1 + zlib.crc32(host.lower().rstrip(".").encode()) % 254)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -63,16 +63,24 @@ class PluginRunner:
         # A test's machine may be slow, or somebody may look at it with a debugger: that is nobody's fault.
         self._ledger: Final = Ledger(Budgets(slow=1e9, limit=1e9), clock=self.loop.clock)
         self._plugins: Final = Plugins(settings, self._ledger)
-        if not self._plugins.register(plugin, name):
-            raise PluginFault(f"plugin {name} {self._plugins.problems[name]}")
-        given = [DialUpstream("direct")] if upstreams is None else upstreams
-        self.upstreams: Final[dict[str, Upstream]] = {each.name: each for each in given}
-        self.upstreams.update(self._contributed(self._plugins.upstreams))
+        self.upstreams: Final[dict[str, Upstream]] = {}
+        try:
+            self._load(plugin, upstreams)
+        except BaseException:
+            self.loop.close()
+            raise
         self._stage: Final = PluginStage(
             self._plugins.hooks("decide_flow"), self.upstreams, self._ledger, rest=None
         )
         self._events: Final = FlowEvents(self._plugins, _never)
         self._observers: Final = Observers(self._plugins, _never)
+
+    def _load(self, plugin: object, upstreams: Sequence[Upstream] | None) -> None:
+        if not self._plugins.register(plugin, self.name):
+            raise PluginFault(f"plugin {self.name} {self._plugins.problems[self.name]}")
+        given = [DialUpstream("direct")] if upstreams is None else upstreams
+        self.upstreams.update((each.name, each) for each in given)
+        self.upstreams.update(self._contributed(self._plugins.upstreams))
 
     def __enter__(self) -> "PluginRunner":
         return self

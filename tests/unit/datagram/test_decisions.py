@@ -12,7 +12,6 @@ from tests.unit.wire import frames
 from tests.unit.wire.frames import CLIENT, TARGET, check_sums, completed, packed
 from tunproxy.datagram.decisions import KEPT_FOR, MAX_KEPT, Decisions
 from tunproxy.datagram.sockaddr import name_of
-from tunproxy.decide.pipeline import build_decider
 from tunproxy.flow.ports import Decider
 from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.verdict import DIAL, DROP, OPEN, REJECT, FlowInfo, Verdict
@@ -36,6 +35,16 @@ class Deciding(Decider):
         return self.verdicts.get(int(info.target_port), DIRECT)
 
 
+class Asking(Decider):
+    """Decides as a stage does, and DIRECT where that says nothing."""
+
+    def __init__(self, stage: PluginStage) -> None:
+        self.stage = stage
+
+    def decide(self, info: FlowInfo) -> Verdict:
+        return self.stage.decide(info) or DIRECT
+
+
 def only(verdict: Verdict) -> Decider:
     """Return a decider that a plugin is behind, which says the same of everything."""
 
@@ -46,7 +55,7 @@ def only(verdict: Verdict) -> Decider:
 
     plugins = Plugins()
     assert plugins.register(Plugin(), "rules")
-    return build_decider([PluginStage(plugins.hooks("decide_flow"), {})], DIRECT)
+    return Asking(PluginStage(plugins.hooks("decide_flow"), {}))
 
 
 def error_of(frame: bytes) -> tuple[int, int, bytes]:
@@ -178,7 +187,7 @@ def test_peer_that_wrote_first_opens_no_way_past_the_decider() -> None:
 
 
 def test_verdict_that_is_the_same_for_all_is_not_asked_for() -> None:
-    for decider in (None, StaticDecider(DIRECT), build_decider([], DIRECT)):
+    for decider in (None, StaticDecider(DIRECT)):
         decisions = Decisions(decider)
         assert decisions.is_static
         assert (

@@ -225,3 +225,26 @@ def test_upstream_that_everybody_goes_through_is_asked_for_once_a_path() -> None
             lab.world.inbound(frames.udp(b"x", target=(TARGET, 7)))
         assert lab.decider.asked == 1
         assert lab.decider.verdict is VIA_PROXY
+
+
+def test_way_whose_address_is_gone_is_closed_and_the_next_datagram_opens_another() -> None:
+    with Proxied() as lab:
+        lab.world.inbound(frames.udp(b"a", target=(TARGET, 7)))
+        assert lab.relay.receive()[2] == b"a"
+        assert lab.world.table.cut_off(lambda _: True) == 0
+        assert lab.world.table.statistics()["ways"] == 1
+        assert lab.world.table.cut_off(lambda _: False) == 1
+        assert lab.world.table.statistics()["ways"] == 0
+        lab.world.inbound(frames.udp(b"b", target=(TARGET, 7)))
+        assert lab.relay.receive()[2] == b"b"
+        assert len(lab.ways.asked) == 2
+
+
+def test_association_that_is_bound_to_no_address_stays() -> None:
+    with Proxied() as lab:
+        peer = lab.world.peer()
+        lab.decider.others[peer.port] = Verdict(DIAL, "direct")
+        lab.world.send(b"direct", to=peer)
+        assert peer.receive()[0] == b"direct"
+        assert lab.world.table.cut_off(lambda _: False) == 0
+        assert len(lab.world.table) == 1

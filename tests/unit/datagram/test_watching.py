@@ -125,3 +125,38 @@ def test_ping_that_is_refused_is_told_once() -> None:
         for sequence in (1, 2):
             world.inbound(frames.echo_request(b"payload", identifier=7, sequence=sequence))
         assert [(life.info.protocol, life.reason) for life in watcher.over] == [("icmp", "refused")]
+
+
+def test_flow_is_closed_by_hand_and_the_next_datagram_begins_another() -> None:
+    watcher = Watcher()
+    with World(watcher=watcher) as world:
+        one, other = world.peer(), world.peer()
+        world.send(b"hello", to=one)
+        world.send(b"x", to=other)
+        assert world.table.end(frozenset({1})) == 1
+        assert [(life.number, life.reason) for life in watcher.over] == [(1, "cut: closed by hand")]
+        assert [life.number for life in world.table.lives()] == [2]
+        world.send(b"again", to=one)
+        assert one.receive()[0] == b"hello"
+        assert one.receive()[0] == b"again"
+        assert sorted(int(life.number) for life in world.table.lives()) == [2, 3]
+        assert world.table.end(None) == 2
+        assert (world.table.lives(), len(world.table)) == ([], 0)
+        world.send(b"once more", to=other)
+        assert world.table.statistics()["associations"] == 1
+
+
+@needs_namespaces
+def test_ping_is_closed_by_hand() -> None:
+    isolated(_ping_closed)
+
+
+def _ping_closed() -> None:
+    allow()
+    watcher = Watcher()
+    with World(watcher=watcher) as world:
+        world.inbound(frames.echo_request(b"payload", identifier=7, sequence=1))
+        assert world.table.end(frozenset({2})) == 0
+        assert world.table.end(frozenset({1})) == 1
+        assert [each.reason for each in watcher.over] == ["cut: closed by hand"]
+        assert world.table.statistics()["echo_sessions"] == 0

@@ -1,7 +1,9 @@
 """TUN devices: names and offloads without a kernel, opening with the real one (in namespaces of its own)."""
 
 import os
+import subprocess
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -103,5 +105,39 @@ def test_open_name_in_use_is_refused_although_queues_could_be_shared() -> None:
         with pytest.raises(SystemChangeError, match="'tun0': there is a device of that name"):
             tun.open_tun("tun0")
         first.close()
+
+    isolated(check)
+
+
+def test_queues_are_of_one_device_and_outlive_each_other() -> None:
+    def check() -> None:
+        queues = tun.open_queues("many%d", 3)
+        assert [queue.name for queue in queues] == ["many0"] * 3
+        assert len({queue.offload for queue in queues}) == 1
+        queues[0].close()
+        assert queues[1].is_there()
+        assert not queues[0].is_there()
+        with pytest.raises(SystemChangeError, match="there is a device of that name"):
+            tun.open_tun("many0")
+        queues[1].close()
+        queues[2].close()
+        tun.open_tun("many0").close()
+
+    isolated(check)
+
+
+@pytest.mark.needs("ip")
+def test_device_of_one_queue_gets_no_other() -> None:
+    def check() -> None:
+        with closing(tun.open_tun("one0")) as device:
+            other = tun._open()
+            with pytest.raises(SystemChangeError):
+                tun._attach(other, "one0", tun.IFF_MULTI_QUEUE)
+            with pytest.raises(SystemChangeError):
+                tun._attach(other, "one0", 0)
+            os.close(other)
+            assert device.is_there()
+            subprocess.run(["ip", "link", "delete", "one0"], check=True)
+            assert not device.is_there()
 
     isolated(check)

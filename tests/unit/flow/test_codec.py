@@ -36,3 +36,8 @@ def test_secret_is_encoded_and_flushed_like_anything_else() -> None:
 def test_codec_that_says_nothing_of_it_has_no_first_words_and_knows_nothing_of_resets() -> None:
     assert Swap().patience() == -1
     Swap().on_reset()
+
+
+def test_codec_that_says_nothing_of_it_returns_one_piece_or_none() -> None:
+    assert Swap().decode_pieces(b"hello") == [b"HELLO"]
+    assert Swap().decode_pieces(b"") == []

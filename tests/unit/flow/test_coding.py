@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.unit.codecs.streams import noise
 from tests.unit.flow.rig import Client, FakeOpener, Rig, read_exactly
+from tunproxy.codecs.named import make
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.verdict import OPEN, Verdict
@@ -384,3 +386,22 @@ def test_more_pieces_than_the_kernel_takes_at_once_are_all_sent() -> None:
         rig.give(*[client.frame(ACK, b"x" * 30, seq=client.seq + 30 * at) for at in range(2000)])
         client.seq += 60_000
         assert read_exactly(rig, upstream, 60_001) == Passing.MARK + b"x" * 60_000
+
+
+def test_noise_reaches_the_client_as_it_was_said_in_reads_of_any_size() -> None:
+    theirs = make("zstd")
+    words = noise(2_000_000)
+    packed = memoryview(theirs.encode(words) + theirs.flush())
+    with coded(codec=make("zstd")) as (rig, client, upstream, opener):
+        upstream.setblocking(False)
+
+        def is_there() -> bool:
+            nonlocal packed
+            with contextlib.suppress(BlockingIOError):
+                packed = packed[upstream.send(packed[:300_000]) :]
+            client.says(ACK)
+            return len(client.stream) >= len(words)
+
+        rig.until(is_there)
+        assert client.stream == words
+        assert opener.spoiled == []

@@ -192,3 +192,17 @@ def test_reset_is_told_to_both() -> None:
         Layered(Waiting(1), Framed()).on_reset()
     with pytest.raises(CodecError, match="after 2"):
         Layered(Asking(), Waiting(2)).on_reset()
+
+
+@pytest.mark.parametrize("size", [1000, 65_536])
+def test_pieces_are_what_decode_returns(size: int) -> None:
+    clear = noise(300_000) + json_lines(3000)
+    words = encoded(Layered(make("zstd"), Framed()), pieces(clear, 1 << 16))
+    codec = Layered(make("zstd"), Framed())
+    found: list[bytes | memoryview] = []
+    for piece in pieces(words, size):
+        found += codec.decode_pieces(piece)
+        while codec.has_more():
+            found += codec.decode_pieces(b"")
+    assert all(len(piece) > 0 for piece in found)
+    assert b"".join(found) + codec.decode_end() == clear

@@ -2,7 +2,7 @@
 
 import errno
 
-from tunproxy.flow.life import TARGET_RESET, FlowLife, lost, not_reached
+from tunproxy.flow.life import TARGET_RESET, FlowLife, begun_since, lost, not_reached, tallies
 from tunproxy.flow.verdict import DIAL, FlowInfo, Verdict
 
 INFO = FlowInfo("tcp", bytes(4), 1, bytes([192, 0, 2, 1]), 443)
@@ -55,3 +55,20 @@ def test_words_for_errors() -> None:
     assert not_reached(errno.EHOSTUNREACH) == "not reached: no route to host"
     assert lost(errno.ECONNRESET) == lost(errno.EPIPE) == TARGET_RESET
     assert lost(errno.ETIMEDOUT) == "lost its target: connection timed out"
+
+
+def test_flows_that_are_new_are_told_from_the_rest() -> None:
+    lives = [FlowLife(number, INFO, Verdict(DIAL, "direct"), number * 10) for number in (1, 2, 3)]
+    lives[0].opened_at = 25
+    assert [life.number for life in begun_since(lives, -1, -1)] == [1, 2, 3]
+    assert [life.number for life in begun_since(lives, 20, -1)] == [1, 3]
+    assert [life.number for life in begun_since(lives, 30, -1)] == []
+    assert [life.number for life in begun_since(lives, 30, 1)] == [2, 3]
+    assert [life.number for life in begun_since(lives, 30, 0)] == [1, 2, 3]
+
+
+def test_tallies_are_in_a_row() -> None:
+    lives = [FlowLife(number, INFO, Verdict(DIAL, "direct"), 0) for number in (7, 8)]
+    lives[0].up, lives[1].down = 5, 1 << 40
+    assert tallies(lives) == [7, 5, 0, 8, 0, 1 << 40]
+    assert tallies([]) == []

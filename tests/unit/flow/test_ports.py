@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tunproxy.flow import ports
-from tunproxy.flow.ports import Descriptor, OpenRequest, Poller, SocketMaker, Timed
+from tunproxy.flow.ports import Descriptor, FlowWatcher, OpenRequest, Poller, SocketMaker, Timed
 
 
 class Bell(Timed):
@@ -58,3 +58,22 @@ def test_masks_are_those_of_epoll() -> None:
 def test_contract_without_an_implementation_says_so(owner: object, call: object) -> None:
     with pytest.raises(NotImplementedError):
         call(owner)  # type: ignore[operator]
+
+
+def test_flows_of_several_workers_have_numbers_that_tell_whose_they_are() -> None:
+    watchers = []
+    for number in range(3):
+        for restarts in range(2):
+            watcher = FlowWatcher()
+            watcher.count_as(number, 3, restarts)
+            watchers.append((number, watcher))
+    found = [(number, watcher.number()) for number, watcher in watchers for _ in range(5)]
+    assert len({number for _, number in found}) == 30
+    assert all((number - 1) % 3 == worker for worker, number in found)
+    assert all(watcher.count() == 5 for _, watcher in watchers)
+
+
+def test_flows_of_one_worker_are_numbered_from_one() -> None:
+    watcher = FlowWatcher()
+    watcher.count_as(0, 1, 0)
+    assert [watcher.number(), watcher.number(), watcher.count()] == [1, 2, 2]

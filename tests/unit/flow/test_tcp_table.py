@@ -22,7 +22,7 @@ from tests.unit.flow.rig import (
     read_exactly,
 )
 from tunproxy.flow.admission import MAX_EMBRYOS
-from tunproxy.flow.ports import Decider, SocketMaker
+from tunproxy.flow.ports import Decider, FlowGuard, SocketMaker
 from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.verdict import DIAL, DROP, OPEN, REJECT, FlowInfo, Verdict
 from tunproxy.upstream.sockets import KernelSockets
@@ -490,3 +490,54 @@ def too_big(client: Client, seq: int, mtu: int) -> TooBig:
     report.key = address + target + port.to_bytes(2, "big") + target_port.to_bytes(2, "big")
     report.seq, report.mtu = seq & 0xFFFF_FFFF, mtu
     return report
+
+
+# loops
+
+
+class Gate(FlowGuard):
+    """Lets flows through, or not."""
+
+    def __init__(self, is_open: bool) -> None:
+        self.is_open = is_open
+        self.asked: list[tuple[str, str]] = []
+
+    def admits(self, info: FlowInfo, verdict: Verdict) -> bool:
+        self.asked.append((str(info), verdict.upstream))
+        return self.is_open
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_guard_is_asked_about_flows_to_proxies_and_its_no_is_a_reset(is_open: bool) -> None:
+    opener = FakeOpener()
+    with contextlib.closing(Rig(decider=StaticDecider(Verdict(OPEN, "proxy")), opener=opener)) as rig:
+        rig.table.guard = gate = Gate(is_open)
+        client = Client(rig)
+        client.syn()
+        assert [name for _, name in gate.asked] == ["proxy"]
+        assert len(opener.asked) == len(rig.table) == is_open
+        assert [answer.names for answer in client.received] == ([] if is_open else ["RST ACK"])
+        assert rig.drops() == ({} if is_open else {"rejected": 1})
+
+
+def test_guard_is_not_asked_about_flows_to_their_targets() -> None:
+    with listening() as (rig, _):
+        rig.table.guard = gate = Gate(False)
+        client = Client(rig)
+        client.syn()
+        rig.until(lambda: client.received)
+        assert (client.received[0].names, gate.asked) == ("SYN ACK", [])
+
+
+def test_loop_is_cut_on_all_flows_to_a_target_that_have_brought_nothing() -> None:
+    opener = FakeOpener()
+    with contextlib.closing(Rig(decider=StaticDecider(Verdict(OPEN, "proxy")), opener=opener)) as rig:
+        clients = [Client(rig, port=40_000 + number) for number in range(3)]
+        for client in clients:
+            client.syn()
+        assert rig.table.idle_to(pack(TARGET), PORT + 1) == []
+        assert len(rig.table.idle_to(pack(TARGET), PORT)) == 3
+        assert rig.table.cut_loop(pack(TARGET), PORT) == 3
+        rig.run()
+        assert [client.received[-1].names for client in clients] == ["RST ACK"] * 3
+        assert (len(rig.table), len(opener.cancelled)) == (0, 3)

@@ -315,3 +315,18 @@ def test_tap_sees_a_coded_stream_in_the_clear() -> None:
             rig.until(lambda: client.stream == b"answer")
             assert notes.seen == {True: b"secret", False: b"answer"}
             assert [(life.up, life.down) for life in watcher.open] == [(6, 6)]
+
+
+def test_flow_is_closed_by_hand_on_both_sides_and_no_other() -> None:
+    with watched() as (rig, watcher, listener):
+        client = Client(rig).connect()
+        with accepted(listener) as target:
+            (life,) = rig.table.lives()
+            assert rig.table.end(frozenset({int(life.number) + 1})) == 0
+            assert rig.table.lives() == [life]
+            assert rig.table.end(frozenset({int(life.number)})) == 1
+            assert [each.reason for each in watcher.over] == ["cut: closed by hand"]
+            rig.until(lambda: client.has_rst)
+            with pytest.raises(ConnectionResetError):
+                target.recv(1)
+        assert rig.table.end(None) == 0

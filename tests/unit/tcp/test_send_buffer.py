@@ -98,3 +98,20 @@ def test_place_of_the_last_gathering_moves_with_what_is_acknowledged() -> None:
     assert octets(buffer, 4999, 2) == b"cd"
     assert octets(buffer, 1999, 2) == b"bc"
     assert octets(buffer, 0, 1) == b"b"
+
+
+def test_part_of_something_larger_is_kept_uncopied_unless_it_is_small() -> None:
+    whole = random.Random(2).randbytes(3 * JOIN_BELOW)
+    view = memoryview(whole)
+    buffer = SendBuffer()
+    buffer.append(b"first")
+    buffer.append_view(view[: 2 * JOIN_BELOW])
+    buffer.append_view(view[2 * JOIN_BELOW : 2 * JOIN_BELOW + 7])
+    buffer.append(b"last")
+    assert buffer.length == 2 * JOIN_BELOW + 16
+    found = buffer.gather(0, buffer.length)
+    assert any(isinstance(piece, memoryview) and piece.obj is whole for piece in found)
+    assert b"".join(found) == b"first" + whole[: 2 * JOIN_BELOW + 7] + b"last"
+    assert isinstance(buffer.gather(10, 100)[0], bytes)
+    buffer.acknowledge(5 + JOIN_BELOW)
+    assert octets(buffer, 3, JOIN_BELOW + 4) == whole[JOIN_BELOW + 3 : 2 * JOIN_BELOW + 7]

@@ -1,5 +1,6 @@
 """The runner asks a plugin as the worker does, and forgives nothing."""
 
+import gc
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,7 @@ def test_plugin_that_cannot_be_loaded_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "p.py").write_text("import nowhere_to_be_found")
     with pytest.raises(ModuleNotFoundError):
         PluginRunner(tmp_path / "p.py")
+    gc.collect()  # a loop that was left open would be told now
 
 
 def test_open_dials_over_the_simulated_network() -> None:
