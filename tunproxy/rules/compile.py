@@ -180,6 +180,7 @@ class _Compiler:
         self.offsets: dict[str, int] = {}
         self.compiled: dict[str, RuleList] = {}
         self.passing: frozenset[int] = frozenset()
+        self.observed: frozenset[int] = frozenset()
 
     def compile(self, rules: Sequence[Rule]) -> CompiledRules:
         everything = [*rules]
@@ -188,7 +189,8 @@ class _Compiler:
             everything.extend(rules_there)
         targets = [rule.target for rule in everything]
         self.passing = frozenset(number for number, target in enumerate(targets) if target == PASS)
-        return CompiledRules(self._list(rules, 0, main=True), targets)
+        self.observed = frozenset(number for number, rule in enumerate(everything) if rule.observe)
+        return CompiledRules(self._list(rules, 0, main=True), targets, self.observed)
 
     def _list(self, rules: Sequence[Rule], offset: int, *, main: bool = False) -> RuleList:
         """Compile one list. In the main one a rule whose target is PASS does no more than resolve names."""
@@ -201,7 +203,7 @@ class _Compiler:
         for number, rule in rest:
             matcher = self.builder.matcher(rule.condition)
             if rule.condition.kind == "SUB-RULE":
-                matcher = SubRules(matcher, self._named(rule.target), self.passing)
+                matcher = SubRules(matcher, self._named(rule.target), self.passing, self.observed)
             elif main and passes(rule):
                 if not matcher.needs() & NEEDS_ADDRESS:
                     continue

@@ -23,6 +23,7 @@ from tunproxy.rules.logic import PassedOver
 from tunproxy.rules.model import Condition, Position, Rule, RuleSetContent
 from tunproxy.rules.policy import NO_MATCH, UNDECIDED
 
+OBSERVED = "observed"  # what a rule answers that is met and only counts
 MOMENT_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -35,7 +36,7 @@ class Record:
     text: str
     target: str
     position: Position
-    result: str  # matched, not_matched, skipped, indeterminate
+    result: str  # matched, not_matched, skipped, indeterminate, observed
     why: str
 
 
@@ -103,10 +104,17 @@ class _Asker:
         answer, why = self._then(rule.condition, number, offset)
         if answer == MATCHED and rule.condition.kind == "SUB-RULE":
             self._keep(rule, number, within, answer, f"{why}: on to {rule.target!r}")
-            return self._within(rule.target)
+            answer, target = self._within(rule.target)
+            if answer != MATCHED or not rule.observe:
+                return answer, target
+            self._observe(rule, number, within, f"its rules: would have gone to {target}")
+            return int(NOT_MATCHED), ""
         if passes(rule) and not within:
             self._keep(rule, number, within, answer, f"{why}: on to the next rule")
             return self._passed(rule), ""
+        if answer == MATCHED and rule.observe:
+            self._observe(rule, number, within, f"{why}: would have gone to {rule.target}")
+            return int(NOT_MATCHED), ""
         self._keep(rule, number, within, answer, why)
         return (answer, rule.target) if answer in (MATCHED, INDETERMINATE) else (int(NOT_MATCHED), "")
 
@@ -119,6 +127,12 @@ class _Asker:
     def _keep(self, rule: Rule, number: int, within: str, answer: int, why: str) -> None:
         name = RESULT_NAMES[answer]
         self.result.records.append(Record(number, within, rule.text, rule.target, rule.position, name, why))
+
+    def _observe(self, rule: Rule, number: int, within: str, why: str) -> None:
+        """Keep the record of a rule that is met and only counts."""
+        self.result.records.append(
+            Record(number, within, rule.text, rule.target, rule.position, OBSERVED, why)
+        )
 
     def _within(self, name: str) -> tuple[int, str]:
         """Ask the list of that name; PASS in it leaves it."""

@@ -37,7 +37,7 @@ class Lookup:
 
 
 @final
-@mypyc_attr(native_class=True)
+@mypyc_attr(native_class=True, acyclic=True)
 class Facts:
     """One flow as rules see it; whoever learns more fills it in and asks again.
 
@@ -88,6 +88,7 @@ class Facts:
         # next time; and which one made us resolve the name, before which there was no address.
         self.resume: dict[int, int] | None = None
         self.resolved_for: dict[int, int] | None = None
+        self.observed: list[int] | None = None  # rules that were met and only count, among all rules
 
     def has_process(self) -> bool:
         """Return whether the process fields may be read; if not, needs says that they are missing."""
@@ -115,6 +116,13 @@ class Facts:
             if self.resolved_for is None:
                 self.resolved_for = {}
             self.resolved_for[int(offset)] = int(number)
+
+    def observe(self, number: i64) -> None:
+        """Note that a rule was met that only counts; once, however often it is asked."""
+        if self.observed is None:
+            self.observed = []
+        if int(number) not in self.observed:
+            self.observed.append(int(number))
 
     def swap(self) -> None:
         """Exchange source and target, for rules with `src`; a second call undoes it."""

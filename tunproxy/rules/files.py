@@ -1,20 +1,22 @@
-"""Files of rules: one rule a line, comments, blank lines. The one module here that reads files.
+"""Files of rules: one rule a line, comments, blank lines. Their octets are read by whoever asks.
 
 `#` begins a comment at the start of a line or after a blank, as in Clash's YAML; so `a#b` is text, and a
 regular expression that looks for a blank and a `#` writes `[ ]#`. Lines end in LF or CRLF, and a byte order
 mark in front is passed over. Every line is read, so that all errors of a file are told at once.
+
+A comment `# tunproxy: observe` above the first rule is for us: all rules of the file only count.
 """
 
-from dataclasses import dataclass, field
-from pathlib import Path
+import re
+from dataclasses import dataclass, field, replace
 
-from tunproxy.errors import ConfigError
 from tunproxy.rules.kinds import FOREIGN_PARAMS, NO_CUSTOM, CustomKinds, kind_of, why_never
 from tunproxy.rules.model import Condition, Position, Rule, RuleError
-from tunproxy.rules.parse import MAX_HINTS, parse_rule
+from tunproxy.rules.parse import MAX_HINTS, OBSERVE, parse_rule, similar
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_LINE = 10_000  # our choice; what is longer is no rule
+_HEADER = re.compile(r"\s*#\s*tunproxy\s*:\s*(.*?)\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +39,12 @@ class RuleFile:
     rules: list[Rule] = field(default_factory=list)
     errors: list[RuleError] = field(default_factory=list)
     warnings: list[Notice] = field(default_factory=list)
+    observe: bool = False  # the file says that none of its rules decides
 
     def show(self, position: Position) -> str:
         """Return the line of position with a caret below its column."""
         line = self.lines[position.line - 1].replace("\t", " ")
         return f"    {line}\n    {' ' * (position.column - 1)}^"
-
-
-def read_rule_file(path: Path) -> RuleFile:
-    """Return what the file at path holds; raises ConfigError if it cannot be read at all."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    return parse_rules(data, str(path))
 
 
 def parse_rules(data: bytes, name: str = "", custom: CustomKinds = NO_CUSTOM) -> RuleFile:
@@ -74,6 +68,8 @@ def parse_rules(data: bytes, name: str = "", custom: CustomKinds = NO_CUSTOM) ->
         text = without_comment(line)
         if text.strip():
             _take(result, text, number, custom)
+        else:
+            _take_header(result, line, number)
     return result
 
 
@@ -97,8 +93,23 @@ def _take(result: RuleFile, text: str, number: int, custom: CustomKinds) -> None
     except RuleError as error:
         result.errors.append(error.with_traceback(None))  # which holds result: a circle for each
         return
-    result.rules.append(rule)
+    result.rules.append(replace(rule, observe=True) if result.observe else rule)
     result.warnings.extend(Notice(position, message) for message in oddities(rule.condition))
+
+
+def _take_header(result: RuleFile, line: str, number: int) -> None:
+    """Do what a comment says that is meant for us; any other is passed over."""
+    found = _HEADER.match(line)
+    if found is None:
+        return
+    position = Position(result.name, number, found.start(1) + 1)
+    if found[1] != OBSERVE:
+        message = f"a file cannot say {found[1]!r} about itself (write # tunproxy: {OBSERVE})"
+        result.errors.append(RuleError(position, message, similar(found[1], [OBSERVE])))
+    elif result.rules or result.errors:
+        result.errors.append(RuleError(position, f"{OBSERVE} is said of a file above its first rule"))
+    else:
+        result.observe = True
 
 
 def oddities(condition: Condition) -> list[str]:

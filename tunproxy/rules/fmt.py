@@ -7,7 +7,7 @@ as they are.
 from tunproxy.rules.files import without_comment
 from tunproxy.rules.kinds import PARAMS, kind_of
 from tunproxy.rules.model import Condition, Position, Rule, RuleError
-from tunproxy.rules.parse import parse_rule
+from tunproxy.rules.parse import OBSERVE, parse_rule
 
 LOWER = frozenset({"DOMAIN", "DOMAIN-SUFFIX", "DOMAIN-KEYWORD", "DOMAIN-WILDCARD", "NETWORK"})
 
@@ -40,9 +40,10 @@ def format_line(line: str) -> str:
 def format_rule(rule: Rule) -> str:
     """Return a rule's text."""
     condition = rule.condition
+    last = [OBSERVE] if rule.observe else []
     if condition.kind == "MATCH":
-        return f"MATCH,{rule.target}"
-    fields = [condition.kind, payload_text(condition), rule.target, *ordered(condition.params)]
+        return ",".join(["MATCH", rule.target, *last])
+    fields = [condition.kind, payload_text(condition), rule.target, *ordered(condition.params), *last]
     return ",".join(fields)
 
 

@@ -2,7 +2,7 @@
 
 A rule is covered if every flow that meets it meets an earlier rule first. That is found for names below an
 earlier suffix or with an earlier keyword in them, for prefixes within prefixes, numbers within numbers, and
-for everything after MATCH. Rules whose target is PASS cover nothing.
+for everything after MATCH. Rules whose target is PASS, and those that only observe, cover nothing.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -74,6 +74,8 @@ class _Earlier:
         """Let later rules be compared with this one."""
         condition = rule.condition
         kind, payload = condition.kind, condition.payload
+        if rule.observe:
+            return
         self.same.setdefault(_meaning(condition), rule)
         if rule.target == PASS:
             return

@@ -40,12 +40,16 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A condition and where the flows go that meet it; text is the line as it is written."""
+    """A condition and where the flows go that meet it; text is the line as it is written.
+
+    One with observe only counts the flows that meet it: the next rule decides about them.
+    """
 
     condition: Condition
     target: str
     position: Position
     text: str
+    observe: bool = False
 
 
 class RuleError(ConfigError):

@@ -4,6 +4,7 @@
     TYPE,PAYLOAD,TARGET                AND OR NOT SUB-RULE and the regular expressions, whose payload may have
                                        commas: it is everything between the first and the last
     MATCH,TARGET
+    …,TARGET[,param...],observe        a rule of any type that only counts: the next one decides
     AND,((TYPE,PAYLOAD[,param...]),(...)),TARGET
 
 Fields are split at commas and stripped of blanks, types are in any case. A condition in a rule set, or in
@@ -11,14 +12,17 @@ parentheses, is the same without a target. Types that plugins contribute are pas
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from tunproxy.rules.kinds import (
     ELSEWHERE,
     FOREIGN_PARAMS,
     KINDS,
     NO_CUSTOM,
+    NUMBERS,
     PARAMS,
     CustomKinds,
     kind_of,
@@ -28,8 +32,12 @@ from tunproxy.rules.regex_syntax import RegexError
 
 IN_LOGIC = frozenset({"MATCH", "SUB-RULE"})  # not allowed in parentheses
 IN_SETS = frozenset({"MATCH", "SUB-RULE", "RULE-SET"})  # not allowed in a rule set
+OBSERVE = "observe"
+NUMBER_KINDS = frozenset(name for name, kind in KINDS.items() if kind is NUMBERS) | {"DSCP"}
 MAX_DEPTH = 32  # our choice: how deep conditions nest
 MAX_HINTS = 200  # our choice: to look for what was meant takes most of a millisecond
+
+_NUMBER = re.compile(r"\d+(?:[-/]\d+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +71,46 @@ def parse_rule(text: str, position: Position, custom: CustomKinds = NO_CUSTOM, *
     if kind == "MATCH":
         if len(fields) < 2 or not fields[1].text:
             raise reader.error(len(text), "no target (write MATCH,TARGET)")
-        return Rule(Condition(kind, ""), fields[1].text, position, text)
+        is_observed = any(field.text == OBSERVE for field in fields[2:])
+        return Rule(Condition(kind, ""), fields[1].text, position, text, is_observed)
+    fields, is_observed = _without_observe(kind, fields)
     target = target_field(text).text
     in_payload = kind_of(kind).nested and target.count(")") > target.count("(")
     if len(fields) < 3 or not target or in_payload:
         raise reader.error(len(text), f"no target (write {kind},PAYLOAD,TARGET)")
     if kind_of(kind).joined:
         condition = reader.condition(kind, text, 0, fields[1:-1], [], 0)
-        return Rule(condition, fields[-1].text, position, text)
+        return Rule(condition, fields[-1].text, position, text, is_observed)
     if fields[2].text in PARAMS:
         raise reader.error(
             fields[2].at, f"{fields[2].text!r} in place of the target (it comes after the target)"
         )
+    if kind in NUMBER_KINDS and len(fields) > 3 and fields[3].text not in PARAMS:
+        numbers = [field.text for field in takewhile(_is_number, fields[1:])]
+        if len(numbers) > 1:
+            meant = "/".join(numbers)
+            raise reader.error(fields[2].at, f"{numbers[1]!r} in place of the target (write {kind},{meant})")
     condition = reader.condition(kind, text, 0, fields[1:2], fields[3:], 0)
-    return Rule(condition, fields[2].text, position, text)
+    return Rule(condition, fields[2].text, position, text, is_observed)
+
+
+def _is_number(field: Field) -> bool:
+    return _NUMBER.fullmatch(field.text) is not None
+
+
+def _without_observe(kind: str, fields: list[Field]) -> tuple[list[Field], bool]:
+    """Return the fields without the word that has a rule only counted, and whether it was there.
+
+    Behind a payload that may have commas it is that word only where a target is left in front of it.
+    """
+    if not kind_of(kind).joined:
+        rest = [field for at, field in enumerate(fields) if at < 3 or field.text != OBSERVE]
+        return rest, len(rest) < len(fields)
+    if len(fields) < 4 or fields[-1].text != OBSERVE:
+        return fields, False
+    before = fields[-2].text
+    is_payload = kind_of(kind).nested and before.count(")") > before.count("(")
+    return (fields, False) if is_payload or not before else (fields[:-1], True)
 
 
 def parse_condition(
@@ -93,7 +127,7 @@ def target_field(text: str) -> Field:
     if kind == "MATCH":
         return fields[min(1, len(fields) - 1)]
     if kind in KINDS and KINDS[kind].joined:
-        return fields[-1]
+        return _without_observe(kind, fields)[0][-1]
     return fields[min(2, len(fields) - 1)]
 
 

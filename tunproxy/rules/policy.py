@@ -191,17 +191,22 @@ class SubRules(Matcher):
     The rule that decides is noted in Facts.decided. One whose target is PASS leaves the other list.
     """
 
-    def __init__(self, condition: Matcher, rules: RuleList, passing: frozenset[int]) -> None:
-        """passing are the numbers of the rules, among all, whose target is PASS."""
+    def __init__(
+        self, condition: Matcher, rules: RuleList, passing: frozenset[int], observed: frozenset[int]
+    ) -> None:
+        """passing are the rules, numbered among all, whose target is PASS; observed those that only count."""
         self.condition: Final = condition
         self.rules: Final = rules
         self.passing: Final = passing
+        self.observed: Final = observed
 
     def test(self, facts: Facts) -> i64:
         answer = self.condition.test(facts)
         if answer != MATCHED:
             return answer
         found = self.rules.first(facts, 0)
+        while found >= 0 and self._only_counts(facts, self.rules.offset + found):
+            found = self.rules.first(facts, found + 1)
         if found == UNDECIDED:
             return INDETERMINATE
         if found == NO_MATCH:
@@ -216,29 +221,47 @@ class SubRules(Matcher):
     def needs(self) -> i64:
         return self.condition.needs() | self.rules.needs()
 
+    def _only_counts(self, facts: Facts, number: i64) -> bool:
+        """Tell whether a rule that is met does not decide; note it then."""
+        if len(self.observed) == 0 or int(number) not in self.observed:
+            return False
+        facts.observe(number)
+        facts.decided = -1  # by a list that this rule leads to
+        return True
+
 
 @final
 @mypyc_attr(native_class=True)
 class CompiledRules:
     """All rules of a policy, ready to be asked. Never changes, so that open flows may keep theirs."""
 
-    def __init__(self, main: RuleList, targets: list[str]) -> None:
-        """targets are those of all rules of all lists, the main one first."""
+    def __init__(self, main: RuleList, targets: list[str], observed: frozenset[int] = frozenset()) -> None:
+        """targets are those of all rules, the main list first; observed are the rules that only count."""
         self.main: Final = main
         self.targets: Final = targets
+        self.observed: Final = observed
 
     def match(self, facts: Facts, start: i64 = 0) -> i64:
         """Return the first rule of the main list, at or after start, that facts meet, or a code.
 
         NO_MATCH: none is met. UNDECIDED: a rule needs to know more, see facts.needs; find it out, or say that
         it cannot be found out, and ask again with the same start. Rules whose target is PASS are never
-        returned. Who cannot use a rule's target goes on with start one after it.
+        returned. Who cannot use a rule's target, or meets one that is observed, goes on with start one after
+        it, or asks ``deciding``.
         """
         facts.needs = 0
         facts.decided = -1
         found = self.main.first(facts, start)
         if found >= 0 and facts.decided < 0:
             facts.decided = found
+        return found
+
+    def deciding(self, facts: Facts) -> i64:
+        """Return the first rule that facts meet and that decides, or a code; facts has those observed."""
+        found = self.match(facts)
+        while found >= 0 and int(found) in self.observed:
+            facts.observe(found)
+            found = self.match(facts, found + 1)
         return found
 
     def target(self, facts: Facts) -> str:

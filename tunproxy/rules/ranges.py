@@ -108,6 +108,7 @@ class RangeIndex:
         for first, last, number in entries:
             self._insert(lowest, places[first] + len(starts), places[last + 1] + len(starts), number)
         self.lowest: Final = packed(lowest, "i")
+        self.of_leaf: Final = packed(_of_leaves(lowest), "i")  # the lowest on the way up: one place to read
 
     def _insert(self, lowest: list[int], left: int, right: int, number: int) -> None:
         """Keep number in the nodes that together cover the leaves from left to before right."""
@@ -152,6 +153,8 @@ class RangeIndex:
 
     def _up(self, leaf: i64, start: i64) -> i64:
         """Return the lowest rule number, not below start, in the nodes from a leaf to the root."""
+        if start <= 0:
+            return i64(read_i32_be(self.of_leaf, leaf * 4))
         node = leaf + self.leaves
         lowest = self.lowest
         best = NONE
@@ -164,3 +167,13 @@ class RangeIndex:
                 best = number
             node >>= 1
         return best
+
+
+def _of_leaves(lowest: list[int]) -> list[int]:
+    """Return for each leaf the lowest number in the nodes from there to the root; lowest are all nodes'."""
+    best = lowest[:]
+    for node in range(2, len(best)):
+        above = best[node >> 1]
+        if above < best[node]:
+            best[node] = above
+    return best[len(best) // 2 :]

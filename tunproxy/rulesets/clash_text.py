@@ -4,6 +4,7 @@ from typing import Final
 
 from tunproxy.rules.model import RuleSetContent
 from tunproxy.rulesets.behaviors import CLASSICAL, DOMAIN, add_item, add_names, check_behavior
+from tunproxy.rulesets.classical import add_names_of_kind
 from tunproxy.rulesets.lines import only_patterns, split, split_comment, text_pieces
 from tunproxy.rulesets.notes import Notes
 
@@ -18,6 +19,9 @@ def read_text(data: bytes, behavior: str, name: str) -> RuleSetContent:
     number = 0
     for piece in text_pieces(data, name):
         if behavior == DOMAIN and only_patterns(piece) and add_names(content, piece.decode().split()):
+            number += piece.count(b"\n")
+            continue
+        if behavior == CLASSICAL and add_names_of_kind(content, piece):
             number += piece.count(b"\n")
             continue
         for line in split(piece):

@@ -7,6 +7,7 @@ from tunproxy.rules.model import Position, RuleError, RuleSetContent
 # Our choice: enough for people to mend a list by. The rest is counted in the last note, so that a file full
 # of rubbish does not take a hundred times its size in memory.
 MAX_NOTES: Final = 10_000
+_MORE: Final = "and {} more that cannot be read"
 
 
 class Notes:
@@ -25,11 +26,18 @@ class Notes:
             return
         position = Position(self.name, line, column) if self.count == MAX_NOTES + 1 else self.last()
         del self.content.skipped[MAX_NOTES:]
-        self.content.skipped.append((position, f"and {self.count - MAX_NOTES} more that cannot be read"))
+        self.content.skipped.append((position, _MORE.format(self.count - MAX_NOTES)))
 
     def last(self) -> Position:
         """Return the position of the note that stands for all that have no room."""
         return self.content.skipped[MAX_NOTES][0]
+
+
+def how_many(content: RuleSetContent) -> int:
+    """Return how many entries were skipped, those included that the last note counts."""
+    if len(content.skipped) <= MAX_NOTES:
+        return len(content.skipped)
+    return MAX_NOTES + int(content.skipped[MAX_NOTES][1].split()[1])
 
 
 def broken(name: str, message: str) -> RuleError:

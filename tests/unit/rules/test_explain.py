@@ -1,11 +1,14 @@
 """Every rule's answer, and that asking one by one and asking the indexes come to the same."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.rules.rulebook import TARGETS, compiled, flow, rules
+from tunproxy.decide.record import copy_of
 from tunproxy.rules.compile import compile_rules
-from tunproxy.rules.explain import explain
+from tunproxy.rules.explain import OBSERVED, explain
 from tunproxy.rules.facts import need_names
 from tunproxy.rules.model import RuleSetContent
 from tunproxy.rules.policy import NO_MATCH, UNDECIDED
@@ -154,6 +157,39 @@ def test_indexes_and_asking_one_by_one_come_to_the_same(parts, deep, facts, name
     if found == UNDECIDED:
         assert need_names(facts.needs) == slow.needs
         assert facts.needs & ~policy.what_is_needed() == 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.one_of(LINES, st.lists(SUB_LINES, max_size=2)), max_size=3),
+    LINES,
+    FLOWS,
+    st.integers(0, (1 << 40) - 1),
+)
+def test_rules_that_only_count_decide_nothing_and_are_noted(found_lines, deep, facts, marks) -> None:
+    parts = [line for part in found_lines for line in part]
+    everything = [
+        replace(rule, observe=bool(marks >> at & 1))
+        for at, rule in enumerate([*rules(*parts), *rules(*deep)])
+    ]
+    lines, subs = everything[: len(parts)], {"deep": everything[len(parts) :]}
+    policy = compile_rules(lines, SETS, TARGETS, subs)
+    found = policy.deciding(facts)
+    slow = explain(lines, SETS, copy_of(facts), sub_rules=subs)
+    assert found == slow.number
+    if found == UNDECIDED:
+        return
+    counted = {record.text for record in slow.records if record.result == OBSERVED}
+    assert {everything[number].text for number in facts.observed or []} == counted
+    others = [rule for rule in lines if not rule.observe]
+    rest = {"deep": [rule for rule in subs["deep"] if not rule.observe]}
+    without = compile_rules(others, SETS, TARGETS, rest)
+    again = copy_of(facts)
+    decided = without.match(again)
+    if decided != UNDECIDED:  # it may have to know more than rules that are not asked
+        assert (decided < 0) == (found < 0)
+        if found >= 0:
+            assert policy.target(facts) == without.target(again)
 
 
 def test_nothing_met_is_no_match_in_both() -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.rules.rulebook import read
-from tunproxy.errors import ConfigError
-from tunproxy.rules.files import parse_rules, read_rule_file
+from tunproxy.rules.files import parse_rules
 from tunproxy.rules.fmt import format_rules
 from tunproxy.rules.lint import lint
 from tunproxy.rules.parse import MAX_HINTS
@@ -72,15 +71,8 @@ def test_ordinary_rule_has_no_warning(line: str) -> None:
     assert not read(line).warnings
 
 
-def test_file_that_cannot_be_read_is_an_error_of_the_configuration(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot read .*none: No such file"):
-        read_rule_file(tmp_path / "none")
-
-
-def test_file_is_read_from_disk(tmp_path: Path) -> None:
-    path = tmp_path / "home.rules"
-    path.write_text("MATCH,A\nMATCHY,A\n")
-    assert str(read_rule_file(path).errors[0]).startswith(f"{path}:2:1: ")
+def test_mistake_is_told_with_the_name_of_its_file() -> None:
+    assert str(parse_rules(b"MATCH,A\nMATCHY,A\n", "home.rules").errors[0]).startswith("home.rules:2:1: ")
 
 
 def test_line_of_absurd_length_is_an_error() -> None:
@@ -89,7 +81,7 @@ def test_line_of_absurd_length_is_an_error() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_rules_are_formatted_and_there_is_nothing_to_say_about_them(path: Path) -> None:
-    file = read_rule_file(path)
+    file = parse_rules(path.read_bytes(), path.name)
     assert file.rules
     assert not file.errors
     assert not lint(file.rules, [], [])
@@ -112,3 +104,26 @@ def test_after_many_mistakes_nobody_is_told_what_was_meant() -> None:
     file = read(*(f"DOMIAN,{number}.com,A" for number in range(MAX_HINTS + 5)))
     meant = [error.suggestion for error in file.errors]
     assert meant == ["DOMAIN"] * MAX_HINTS + [""] * 5
+
+
+def test_file_may_say_that_its_rules_only_count() -> None:
+    file = parse_rules(b"# try it\n  # tunproxy: observe\n\nDOMAIN,a.com,A\nMATCH,B # last\n", "x.rules")
+    assert not file.errors
+    assert [(rule.target, rule.observe) for rule in file.rules] == [("A", True), ("B", True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("#tunproxy: obsrve\nMATCH,A\n", "x.rules:1:12: a file cannot say 'obsrve' about itself "),
+        ("MATCH,A\n# tunproxy: observe\n", "x.rules:2:13: observe is said of a file above its first rule"),
+    ],
+)
+def test_what_a_file_cannot_say_of_itself_is_an_error(text: str, message: str) -> None:
+    file = parse_rules(text.encode(), "x.rules")
+    assert [str(error)[: len(message)] for error in file.errors] == [message]
+
+
+def test_other_comments_say_nothing() -> None:
+    file = parse_rules(b"# tunproxy observes: nothing\n# tunproxy is good\nMATCH,A # tunproxy: observe\n")
+    assert ([rule.observe for rule in file.rules], file.errors) == ([False], [])

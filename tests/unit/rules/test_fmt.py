@@ -59,3 +59,9 @@ def test_any_text_formats_to_what_formats_to_itself(text: str) -> None:
 def test_line_that_is_no_rule_stays() -> None:
     assert format_line("nonsense, here  # why ") == "nonsense, here  # why"
     assert rules(format_line("MATCH,A#1"))[0].target == "A#1"
+
+
+def test_word_that_has_a_rule_only_count_comes_last() -> None:
+    assert format_line("ip-cidr,10.0.0.0/8,A,observe,src") == "IP-CIDR,10.0.0.0/8,A,src,observe"
+    assert format_line("match , B, observe") == "MATCH,B,observe"
+    assert format_line("not,((domain,a.com)), A , observe") == "NOT,((DOMAIN,a.com)),A,observe"

@@ -83,3 +83,8 @@ def test_rule_that_never_matches_and_what_does_not_exist() -> None:
 def test_each_list_is_looked_at_by_itself() -> None:
     subs = {"web": rules("DOMAIN,a.com,A", "DOMAIN,a.com,B")}
     assert [found.what for found in lint(rules("DOMAIN,a.com,A"), [], TARGETS, subs)] == ["duplicate"]
+
+
+def test_rule_that_only_counts_covers_nothing_and_may_be_covered() -> None:
+    assert findings("MATCH,A,observe", "DOMAIN,a.com,B", "DOMAIN,a.com,A") == [(3, "duplicate")]
+    assert findings("DOMAIN-SUFFIX,a.com,A", "DOMAIN,b.a.com,B,observe") == [(2, "shadowed")]

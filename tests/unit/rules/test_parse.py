@@ -74,6 +74,9 @@ def test_sub_rule_takes_one_condition_and_names_a_list() -> None:
     [
         ("DOMIAN,a.com,A", 1, "unknown rule type 'DOMIAN' (did you mean 'DOMAIN'?)"),
         ("FINAL,A", 1, "unknown rule type 'FINAL' (did you mean 'MATCH'?)"),
+        ("DST-PORT,80,443,A", 13, "'443' in place of the target (write DST-PORT,80/443)"),
+        ("UID,1, 2-5 ,9,A", 8, "'2-5' in place of the target (write UID,1/2-5/9)"),
+        ("DST-PORT,80,A,443", 15, "unknown parameter '443'"),
         ("DOMAIN-SET,x,A", 1, "unknown rule type 'DOMAIN-SET' (did you mean 'RULE-SET'?)"),
         ("  ,a,A", 3, "no rule type (write TYPE,PAYLOAD,TARGET)"),
         ("DOMAIN,a.com", 13, "no target (write DOMAIN,PAYLOAD,TARGET)"),
@@ -195,3 +198,47 @@ def test_kind_that_is_not_built_in_is_read_like_the_others() -> None:
         assert raised.value.position.column == column
     with pytest.raises(RuleError, match="unknown rule type"):
         parse_rule("MOON-DAY,7,A", HERE)
+
+
+@pytest.mark.parametrize(
+    ("line", "payload", "target", "params"),
+    [
+        ("DOMAIN,a.com,A,observe", "a.com", "A", ()),
+        ("IP-CIDR,10.0.0.0/8,A,observe,no-resolve", "10.0.0.0/8", "A", ("no-resolve",)),
+        ("MATCH,A,observe", "", "A", ()),
+        (r"DOMAIN-REGEX,^a{1,3}$,A,observe", r"^a{1,3}$", "A", ()),
+        ("AND,((DOMAIN,a.com),(UID,0)),A,observe", "((DOMAIN,a.com),(UID,0))", "A", ()),
+        ("SUB-RULE,(DOMAIN,a.com),A,observe", "(DOMAIN,a.com)", "A", ()),
+    ],
+)
+def test_rule_of_any_type_may_only_count(
+    line: str, payload: str, target: str, params: tuple[str, ...]
+) -> None:
+    rule = parse_rule(line, HERE)
+    assert rule.observe
+    assert (rule.condition.payload, rule.target, rule.condition.params) == (payload, target, params)
+    assert rule.text == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["DOMAIN,a.com,observe", "DOMAIN-REGEX,a,observe", "NOT,((DOMAIN,a.com)),observe", "MATCH,observe"],
+)
+def test_word_in_place_of_the_target_is_a_target(line: str) -> None:
+    rule = parse_rule(line, HERE)
+    assert (rule.target, rule.observe) == ("observe", False)
+
+
+def test_condition_of_a_set_cannot_only_count() -> None:
+    with pytest.raises(RuleError, match="unknown parameter 'observe'"):
+        parse_condition("DOMAIN,a.com,observe", HERE)
+
+
+def test_target_may_be_a_number() -> None:
+    for line in (
+        "DST-PORT,80,443",
+        "DST-PORT,80,443,src",
+        "DST-PORT,80,443,observe",
+        "DOMAIN,7,8,no-resolve",
+    ):
+        assert parse_rule(line, HERE).target in ("443", "8")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.unit.rules.rulebook import compiled, flow, packed, rules
+from tests.unit.rules.rulebook import TARGETS, compiled, flow, packed, rules
+from tunproxy.rules.compile import compile_rules
 from tunproxy.rules.facts import NEEDS_ADDRESS, NEEDS_NAME, NEEDS_PROCESS, NEEDS_TIME
 from tunproxy.rules.policy import NO_MATCH, UNDECIDED
 
@@ -128,3 +129,31 @@ def test_fact_missing_within_a_sub_rule_is_needed() -> None:
 )
 def test_needs_of_all_rules_are_known_beforehand(line: str, needs: int) -> None:
     assert compiled(line, "MATCH,A", subs=SUBS).what_is_needed() == needs
+
+
+def test_rule_that_only_counts_is_met_and_does_not_decide() -> None:
+    policy = compiled("DST-PORT,22,A,observe", "DOMAIN,a.com,B,observe", "MATCH,C")
+    assert policy.observed == {0, 1}
+    facts = flow("a.com", port=22)
+    assert policy.match(facts) == 0  # who asks goes on behind it
+    assert (policy.deciding(facts), policy.target(facts), facts.observed) == (2, "C", [0, 1])
+    assert compiled("MATCH,A,observe").deciding(flow()) == NO_MATCH
+
+
+def test_rules_that_only_count_in_another_list() -> None:
+    lines = rules("SUB-RULE,(NETWORK,tcp),web", "MATCH,C")
+    web = rules("DST-PORT,443,A,observe", "DOMAIN,a.com,B", "MATCH,PASS,observe")
+    policy = compile_rules(lines, {}, TARGETS, {"web": web})
+    facts = flow("a.com", port=443)
+    assert (policy.match(facts), policy.target(facts), facts.observed) == (0, "B", [2])
+    facts = flow("b.com", port=443)
+    assert (policy.match(facts), policy.target(facts), facts.observed) == (1, "C", [2, 4])
+
+
+def test_whole_list_may_only_count() -> None:
+    lines = rules("SUB-RULE,(NETWORK,tcp),web,observe", "MATCH,C")
+    policy = compile_rules(lines, {}, TARGETS, {"web": rules("DST-PORT,443,A")})
+    facts = flow("a.com", port=443)
+    assert (policy.deciding(facts), policy.target(facts), facts.observed) == (1, "C", [0])
+    facts = flow("a.com", port=80)
+    assert (policy.deciding(facts), facts.observed) == (1, None)

@@ -13,5 +13,6 @@ Vocabulary
 Modules
     ``report`` the result; ``clash`` Clash and mihomo, YAML; ``singbox`` the route part of sing-box, JSON;
     ``surge`` Surge and leaf, .conf; ``acl`` shadowsocks-rust; ``dae`` dae's routing;
-    ``proxifier`` Proxifier's .ppx.
+    ``proxifier`` Proxifier's .ppx; ``uris`` lists of ``ss://`` and others; ``nodes`` what proxies are to us,
+    ``groups`` what groups of them are.
 """

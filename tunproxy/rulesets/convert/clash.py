@@ -7,11 +7,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tunproxy.rulesets.behaviors import BEHAVIORS
-from tunproxy.rulesets.convert.report import Conversion, Outlet, Source, port_of
+from tunproxy.rulesets.convert.groups import group_of
+from tunproxy.rulesets.convert.nodes import clash_node, shown
+from tunproxy.rulesets.convert.report import Conversion, Source
 from tunproxy.rulesets.notes import broken
 
 MAX_LEN: Final = 16 << 20  # our choice: the parser needs a hundred times as much memory
 MAX_OPEN: Final = 100  # brackets in brackets
+_OF_GROUPS: Final = ("name", "type", "proxies")
+_TAKEN: Final = frozenset((
+    "proxies", "proxy-groups", "rule-providers", "sub-rules", "rules", "rule", "mode", "log-level", "ipv6",
+))  # fmt: skip
 _OURS: Final = frozenset(("DIRECT", "REJECT", "REJECT-DROP", "PASS", "COMPATIBLE", "GLOBAL"))
 
 
@@ -22,24 +28,25 @@ def convert_clash(data: bytes, name: str) -> Conversion:
     for key, kind in (("proxies", "proxy"), ("proxy-groups", "group")):
         for entry in _entries(root.get(key)):
             members = (
-                tuple(_shown(member) for member in _entries(entry.get("proxies"))) if _is_map(entry) else ()
+                tuple(shown(member) for member in _entries(entry.get("proxies"))) if _is_map(entry) else ()
             )
             if _is_map(entry) and isinstance(entry.get("name"), str):
-                type_name = _shown(entry.get("type", ""))
-                if type_name == "http" and entry.get("tls") is True:
-                    type_name = "https"
-                where = (_shown(entry.get("server", "")), port_of(entry.get("port")))
-                user = _shown(entry.get("username", ""))
-                found = f"{kind} {type_name}".strip()
-                result.outlets.append(Outlet(entry["name"], found, members, *where, user))
+                if kind == "proxy":
+                    result.outlets.append(clash_node(entry["name"], entry, _line_of(entry, "name")))
+                    continue
+                keys = {shown(key): value for key, value in entry.items() if key not in _OF_GROUPS}
+                kind_of = shown(entry.get("type", "")).lower()
+                place = _line_of(entry, "name")
+                result.outlets.append(group_of(entry["name"], kind_of, members, keys, place))
     _add_sources(result, root.get("rule-providers"))
     known = {outlet.name for outlet in result.outlets} | _OURS
     sub_rules = root.get("sub-rules")
     if isinstance(sub_rules, dict):
         for label, rules in sub_rules.items():
-            lines: list[str] = result.sub_rules.setdefault(_shown(label), [])
-            _add_rules(result, rules, known | {_shown(other) for other in sub_rules}, lines)
+            lines: list[str] = result.sub_rules.setdefault(shown(label), [])
+            _add_rules(result, rules, known | {shown(other) for other in sub_rules}, lines)
     _add_rules(result, root.get("rules", root.get("rule")), known | set(result.sub_rules), result.lines)
+    result.others += [shown(key) for key in root if key not in _TAKEN]
     return result
 
 
@@ -74,11 +81,6 @@ def _is_map(entry: object) -> bool:
     return isinstance(entry, dict)
 
 
-def _shown(value: object) -> str:
-    """Return a scalar as text. Others are not shown: with aliases, a small file can hold endless ones."""
-    return str(value) if isinstance(value, (str, int, float)) else f"({type(value).__name__})"
-
-
 def _entries(value: object) -> list:  # type: ignore[type-arg]  # whatever YAML brings
     return value if isinstance(value, list) else []
 
@@ -88,7 +90,7 @@ def _add_rules(result: Conversion, rules: object, known: set[str] | frozenset[st
     for number, rule in enumerate(_entries(rules)):
         line = places.item(number)[0] + 1 if places is not None else 1
         if not isinstance(rule, str):
-            result.drop(_shown(rule), line, "a rule is a text")
+            result.drop(shown(rule), line, "a rule is a text")
             continue
         text = ",".join(field.strip() for field in rule.split(","))
         kind = text.partition(",")[0].upper()
@@ -114,17 +116,18 @@ def _add_sources(result: Conversion, providers: object) -> None:
     for label, provider in providers.items():
         if not isinstance(provider, dict):
             continue
-        kind = _shown(provider.get("type", "file"))
-        location = _shown(provider.get("url" if kind == "http" else "path") or "")
-        behavior = _shown(provider.get("behavior", "")).lower()
+        kind = shown(provider.get("type", "file"))
+        location = shown(provider.get("url" if kind == "http" else "path") or "")
+        behavior = shown(provider.get("behavior", "")).lower()
         if kind not in ("file", "http", "inline") or behavior not in BEHAVIORS:
             result.drop(
-                f"rule-providers: {_shown(label)}", _line_of(providers, label), "unknown type or behavior"
+                f"rule-providers: {shown(label)}", _line_of(providers, label), "unknown type or behavior"
             )
             continue
-        items = tuple(_shown(item) for item in _entries(provider.get("payload")))
-        form = _shown(provider.get("format") or "yaml")
-        result.sources.append(Source(_shown(label), kind, form, behavior, location, items))
+        items = tuple(shown(item) for item in _entries(provider.get("payload")))
+        form = shown(provider.get("format") or "yaml")
+        line = _line_of(providers, label)
+        result.sources.append(Source(shown(label), kind, form, behavior, location, items, line))
 
 
 def _line_of(mapping: object, key: object) -> int:

@@ -3,7 +3,9 @@
 import re
 from typing import Final
 
-FORMATS: Final = ("clash", "sing-box", "surge", "acl", "dae", "proxifier")
+from tunproxy.rulesets.convert.uris import is_list
+
+FORMATS: Final = ("clash", "sing-box", "surge", "acl", "dae", "proxifier", "uris")
 LOOKED_AT: Final = 1 << 20  # octets, our choice: what tells them apart stands long before that
 
 _SECTION: Final = re.compile(r"^\s*\[([\w ]+)\]\s*$", re.MULTILINE)
@@ -39,4 +41,6 @@ def detect(data: bytes) -> str:
         return "surge"
     if _CLASH.search(text):
         return "clash"
-    return "dae" if _DAE.search(text) else ""
+    if _DAE.search(text):
+        return "dae"
+    return "uris" if is_list(text) else ""

@@ -1,11 +1,11 @@
 """What a conversion results in: rule lines, the sets they name, and what became of each rule."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from tunproxy.rules.model import Condition, Position, RuleError
 from tunproxy.rules.parse import parse_rule
-from tunproxy.rulesets.logic import rule_text
 
 EXACT: Final = "exact"
 APPROXIMATED: Final = "approximated"
@@ -32,7 +32,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A rule set: kind is file, http or inline; location a path or an address; items are for inline sets."""
+    """A rule set: kind is file, http or inline; location a path or an address; items are for inline sets.
+
+    line is where its file speaks of it.
+    """
 
     name: str
     kind: str
@@ -40,13 +43,17 @@ class Source:
     behavior: str
     location: str = ""
     items: tuple[str, ...] = ()
+    line: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
     """Something that rules may name as their target: an upstream, or a group of them.
 
-    Of an upstream, server, port and user are what its program says, "" and 0 where that is nothing.
+    Of an upstream, server, port, user and password are what its program says, "" and 0 where that is nothing;
+    options what else our table of it says, as in TOML, and left_out what is different there. Of a group,
+    options are how members are tested and chosen. obstacle is why its kind, which we know, cannot be spoken
+    to as it is set up.
     """
 
     name: str
@@ -55,11 +62,19 @@ class Outlet:
     server: str = field(default="", compare=False)
     port: int = field(default=0, compare=False)
     user: str = field(default="", compare=False)
+    password: str = field(default="", compare=False, repr=False)
+    options: Mapping[str, object] = field(default_factory=dict, compare=False)
+    left_out: tuple[str, ...] = field(default=(), compare=False)
+    obstacle: str = field(default="", compare=False)
+    line: int = field(default=1, compare=False)
 
 
 @dataclass(slots=True)
 class Conversion:
-    """Everything that a file was turned into. outcomes has one entry a rule, in the order of the file."""
+    """Everything that a file was turned into. outcomes has one entry a rule, in the order of the file.
+
+    aliases are names that the file has for targets of ours; others names its parts that nothing became of.
+    """
 
     name: str
     lines: list[str] = field(default_factory=list)
@@ -67,6 +82,8 @@ class Conversion:
     sources: list[Source] = field(default_factory=list)
     outlets: list[Outlet] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
 
     def add(
         self, text: str, line: int, rules: list[str], why: str = "", into: list[str] | None = None
@@ -120,11 +137,6 @@ def rule_line(condition: Condition, target: str) -> str:
         return f"MATCH,{target}"
     head = f"{condition.kind},{condition.payload},{target}"
     return ",".join((head, *condition.params)) if condition.params else head
-
-
-def condition_text(condition: Condition) -> str:
-    """Return a condition as it stands in parentheses."""
-    return f"({rule_text(condition)})"
 
 
 def _one_line(text: str) -> str:

@@ -3,7 +3,9 @@
 from typing import Final
 
 from tunproxy.rules.model import Condition
-from tunproxy.rulesets.convert.report import Conversion, Outlet, Source, port_of, rule_line
+from tunproxy.rulesets.convert.groups import group_of
+from tunproxy.rulesets.convert.nodes import singbox_node
+from tunproxy.rulesets.convert.report import Conversion, Source, rule_line
 from tunproxy.rulesets.logic import all_of, any_of, entries, negated
 from tunproxy.rulesets.notes import broken
 from tunproxy.rulesets.sing_json import decode_json
@@ -11,8 +13,9 @@ from tunproxy.rulesets.sing_rule import Unusable, understood
 
 MAX_DEPTH: Final = 32
 
-# What outbounds of other names are for us.
-_KINDS: Final = {"socks": "proxy socks5", "selector": "group select", "urltest": "group url-test"}
+_GROUPS: Final = ("selector", "urltest")
+_OF_GROUPS: Final = ("tag", "type", "outbounds")
+_TAKEN: Final = frozenset(("outbounds", "endpoints", "route", "log", "$schema"))
 
 # Fields with a rule of ours for each value: (type, parameters).
 _PLACES: Final = {
@@ -51,6 +54,8 @@ def convert_singbox(data: bytes, name: str) -> Conversion:
         raise broken(name, "not a configuration (`route` is no object)")
     result = Conversion(name)
     targets = _outlets(result, root)
+    if "route" in root:
+        result.others += [str(key) for key in root if key not in _TAKEN]
     for entry in _list(route.get("rule_set")):
         _add_source(result, entry)
     for number, rule in enumerate(_list(route.get("rules"))):
@@ -84,12 +89,13 @@ def _outlets(result: Conversion, root: dict[str, object]) -> dict[str, str]:
             targets[entry["tag"]] = "DIRECT" if kind == "direct" else "REJECT"
         else:
             members = tuple(str(member) for member in _list(entry.get("outbounds")))
-            found = _KINDS.get(str(kind), f"proxy {kind}")
-            if kind == "http" and isinstance(entry.get("tls"), dict) and entry["tls"].get("enabled"):
-                found = "proxy https"
-            where = (str(entry.get("server", "")), port_of(entry.get("server_port")))
-            user = str(entry.get("username", ""))
-            result.outlets.append(Outlet(entry["tag"], found, members, *where, user))
+            keys = {key: value for key, value in entry.items() if key not in _OF_GROUPS}
+            result.outlets.append(
+                group_of(entry["tag"], str(kind), members, keys)
+                if kind in _GROUPS
+                else singbox_node(entry["tag"], entry)
+            )
+    result.aliases.update(targets)
     return targets
 
 

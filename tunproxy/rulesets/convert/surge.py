@@ -3,7 +3,9 @@
 import re
 from typing import Final
 
-from tunproxy.rulesets.convert.report import Conversion, Outlet, Source, port_of
+from tunproxy.rulesets.convert.groups import group_of
+from tunproxy.rulesets.convert.nodes import surge_node
+from tunproxy.rulesets.convert.report import Conversion, Source
 from tunproxy.rulesets.items import parse_prefix
 from tunproxy.rulesets.lines import lines_of
 
@@ -14,7 +16,6 @@ _SAME: Final = frozenset((
 _CALLED: Final = {
     "DEST-PORT": "DST-PORT", "PORT-RANGE": "DST-PORT", "SRC-IP": "SRC-IP-CIDR", "PROTOCOL": "NETWORK",
 }  # fmt: skip
-_WITH_USER: Final = frozenset(("http", "https", "socks5"))  # whose third word is one
 _NOT_OURS: Final = {
     "USER-AGENT": "what an HTTP client calls itself is not known of a flow",
     "URL-REGEX": "addresses of pages are not known of a flow",
@@ -29,6 +30,7 @@ _TARGETS: Final = {
     "DIRECT": "DIRECT", "REJECT": "REJECT", "REJECT-DROP": "REJECT-DROP", "REJECT-NO-DROP": "REJECT",
     "REJECT-TINYGIF": "REJECT", "REJECT-IMG": "REJECT", "DROP": "REJECT-DROP", "BLOCK": "REJECT",
 }  # fmt: skip
+_TAKEN: Final = ("rule", "proxy", "proxy group")
 _LOGICAL: Final = ("AND", "OR", "NOT")
 _CONDITION: Final = re.compile(r"\(\s*([A-Za-z][A-Za-z0-9-]*)\s*,")
 
@@ -44,32 +46,34 @@ def convert_surge(data: bytes, name: str) -> Conversion:
             continue
         if line.startswith("[") and line.endswith("]"):
             section = line[1:-1].strip().lower()
+            if section not in _TAKEN and line not in result.others:
+                result.others.append(line)
         elif section == "rule":
             rules.append((number, line))
         elif section in ("proxy", "proxy group") and "=" in line:
             label, _, value = line.partition("=")
             words = [word.strip() for word in value.split(",")]
-            _add_outlet(result, targets, label.strip(), words, group=section == "proxy group")
+            _add_outlet(result, targets, label.strip(), words, number, group=section == "proxy group")
+    result.aliases.update(targets)
     for number, line in rules:
         _Rule(result, targets, number, re.sub(r"\s+//.*$", "", line)).convert()
     return result
 
 
 def _add_outlet(
-    result: Conversion, targets: dict[str, str], label: str, words: list[str], *, group: bool
+    result: Conversion, targets: dict[str, str], label: str, words: list[str], line: int, *, group: bool
 ) -> None:
     kind = words[0].lower()
     if kind in ("direct", "reject", "reject-drop", "drop", "block") and not group:
         targets[label] = _TARGETS[kind.upper()]
         return
-    members = tuple(word for word in words[1:] if "=" not in word) if group else ()
-    place = words[1:] if not group else []
-    server = place[0] if place and "=" not in place[0] else ""
-    port = port_of(place[1]) if len(place) > 1 else 0
-    user = place[2] if len(place) > 2 and "=" not in place[2] and kind in _WITH_USER else ""
-    result.outlets.append(
-        Outlet(label, f"{'group' if group else 'proxy'} {kind}", members, server, port, user)
-    )
+    if group:
+        members = tuple(word.strip('"') for word in words[1:] if "=" not in word)
+        pairs = [word.partition("=") for word in words[1:] if "=" in word]
+        keys: dict[str, object] = {key.strip().lower(): value.strip().strip('"') for key, _, value in pairs}
+        result.outlets.append(group_of(label, kind, members, keys, line))
+    else:
+        result.outlets.append(surge_node(label, kind, words[1:], line))
 
 
 class _Rule:
@@ -158,6 +162,7 @@ class _Rule:
             "text",
             behavior,
             location,
+            line=self.number,
         )
         known = next((other for other in self.result.sources if other.location == location), None)
         if known is None:

@@ -1,5 +1,6 @@
 """Whose a configuration is."""
 
+import base64
 import json
 
 import pytest
@@ -13,6 +14,7 @@ SAMPLES = {
     "surge": b"[General]\nloglevel = notify\n[Rule]\nFINAL,DIRECT\n",
     "acl": b"# mine\n[bypass_all]\n[proxy_list]\n10.0.0.0/8\n",
     "dae": b"routing {\n  pname(NetworkManager) -> direct\n  fallback: proxy\n}\n",
+    "uris": b"# mine\nss://YWVzLTEyOC1nY206c2VjcmV0@192.0.2.1:8388#a\ntrojan://x@192.0.2.1:443\n",
     "proxifier": b'<?xml version="1.0"?>\n<ProxifierProfile version="101"></ProxifierProfile>',
 }
 
@@ -33,6 +35,7 @@ def test_each_format_is_told_by_its_own_words(form: str) -> None:
         (b"[Proxy]\na = direct\n[Rule]\nFINAL,a\n", "surge"),
         (b"dip(10.0.0.0/8) -> direct\n", "dae"),
         (b"[outbound_block_list]\n10.0.0.0/8\n", "acl"),
+        (base64.b64encode(b"ss://YWVzLTEyOC1nY206c2VjcmV0@192.0.2.1:8388#a\n"), "uris"),
     ],
 )
 def test_other_ways_to_write(data: bytes, form: str) -> None:

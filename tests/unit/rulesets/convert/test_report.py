@@ -7,7 +7,6 @@ from tunproxy.rulesets.convert.report import (
     DROPPED,
     EXACT,
     Conversion,
-    condition_text,
     rule_line,
 )
 
@@ -43,4 +42,3 @@ def test_lines_of_conditions() -> None:
         rule_line(Condition("IP-CIDR", "1.0.0.0/8", ("no-resolve",)), "X") == "IP-CIDR,1.0.0.0/8,X,no-resolve"
     )
     assert rule_line(Condition("MATCH", ""), "X") == "MATCH,X"
-    assert condition_text(Condition("DOMAIN", "a")) == "(DOMAIN,a)"
