@@ -23,6 +23,6 @@ Theory of operation
 Reading order
     ``settings``, ``labels``, ``message``, ``packing``, ``server``, ``local``, ``lookups``, ``cache``,
     ``names``, ``hosts``, ``fakeip``, ``fake_store``, ``answers``, ``resolvers``, ``transport``,
-    ``over_udp``, ``over_tcp``, ``over_https``, ``contributed``, ``locations``, ``makers``, ``checks``,
-    ``system``, ``datagrams``, ``streams``, ``build``
+    ``own``, ``over_udp``, ``over_tcp``, ``over_https``, ``contributed``, ``locations``, ``makers``,
+    ``checks``, ``system``, ``datagrams``, ``streams``, ``build``
 """

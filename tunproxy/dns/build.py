@@ -16,6 +16,7 @@ from tunproxy.dns.fakeip import FakePool
 from tunproxy.dns.hosts import HOSTS_FILE, Hosts
 from tunproxy.dns.makers import build_router
 from tunproxy.dns.names import NameTable
+from tunproxy.dns.own import OwnQueries
 from tunproxy.dns.server import DnsServer
 from tunproxy.dns.settings import FAKE_IP, OFF, DnsSettings
 from tunproxy.dns.streams import DnsStreamUpstream, HijackStage
@@ -70,33 +71,40 @@ def build_dns(
     fake_files: StoreFiles | None = None,
     wants_fake: Callable[[str], bool] | None = None,
     lookups: Lookups | None = None,
+    cache: AnswerCache | None = None,
     now: Callable[[], Micros] = clock.now,
+    may_lease: bool = True,
 ) -> Dns | None:
     """Return what settings ask for, None where they ask for nothing; raises ConfigError. Opens no socket.
 
     names is where what clients are told is remembered, fakes the pool of fake addresses, where there is one
     already. fake_files are those of a new pool, opened by somebody for us, and ours from now on. wants_fake
     tells which names get fake addresses, where rules are to say that. lookups are resolvers of plugins, by
-    the names that settings have for them.
+    the names that settings have for them. cache is what is known already. Without may_lease, somebody else
+    hands out fake addresses, and keeps them.
     """
     check_settings(settings)
     if settings.mode == OFF:
         return None
-    router = build_router(settings, sockets, dialer, lookups)
+    own = OwnQueries()
+    router = build_router(settings, sockets, dialer, lookups, own)
     spared = frozenset(packed_of(address) for address in settings.hijack_except)
     hosts = Hosts(settings.hosts, HOSTS_FILE if settings.hosts_file else None)
     if settings.mode == FAKE_IP and fakes is None:
         fakes = FakePool(
             now,
-            _store(settings, fake_files),
+            _store(settings, fake_files) if may_lease else None,
             ipv4=settings.fake_ip_range,
             ipv6=settings.fake_ip_range6,
             filtered=settings.fake_ip_filter,
+            may_lease=may_lease,
         )
     server = DnsServer(
         router,
         hosts=hosts,
-        cache=AnswerCache(settings.cache_size, stale_for=settings.serve_stale),
+        cache=cache
+        if cache is not None
+        else AnswerCache(settings.cache_size, stale_for=settings.serve_stale),
         names=names,
         fakes=fakes,
         wants_fake=wants_fake,
@@ -105,7 +113,7 @@ def build_dns(
     streams = DnsStreamUpstream(server)
     return Dns(
         server,
-        DnsDatagrams(loop, dataplane, server, spared=spared),
+        DnsDatagrams(loop, dataplane, server, spared=spared, own=own),
         streams,
         HijackStage(streams, spared=spared),
     )

@@ -16,6 +16,7 @@ from typing import Final
 from tunproxy.dns.answers import GarbageError
 from tunproxy.dns.labels import skip_name
 from tunproxy.dns.message import HEADER_LEN
+from tunproxy.dns.own import OwnQueries
 from tunproxy.dns.transport import Transport
 
 # our choices
@@ -29,27 +30,28 @@ _log: Final = logging.getLogger(__name__)
 class CapitalsTransport(Transport):
     """Asks over plain, UDP, with capitals by chance, and over certain, TCP, where they do not come back."""
 
-    is_datagram = True
-
     def __init__(
         self,
         label: str,
         plain: Transport,
         certain: Transport,
         clock: Callable[[], float] = time.monotonic,
+        own: OwnQueries | None = None,
     ) -> None:
-        """label is what people call the resolver. certain is closed by whoever made it."""
+        """label is what people call the resolver. certain is closed by whoever made it. own knows queries."""
         self._label: Final = label
         self._plain: Final = plain
         self._certain: Final = certain
         self._clock: Final = clock
+        self._own: Final = own if own is not None else OwnQueries()
         self._plain_until = 0.0
 
     async def exchange(self, query: bytes) -> bytes:
         if self._clock() < self._plain_until:
             return await self._plain.exchange(query)
         asked = capitalized(query)
-        wire = await self._plain.exchange(asked)
+        with self._own.sent(asked, has_chance=True):
+            wire = await self._plain.exchange(asked)
         if has_same_question(asked, wire):
             return restored(query, wire)
         try:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from tunproxy.dns.own import OwnQueries
 from tunproxy.dns.server import DnsServer
 from tunproxy.flow.ports import DatagramReply, DatagramService
 from tunproxy.upstream.opening import Yielding
@@ -11,7 +12,8 @@ from tunproxy.upstream.opening import Yielding
 class DnsDatagrams(DatagramService):
     """Answers every datagram to port, whatever target it was for, but for targets in spared (packed).
 
-    dataplane is asked to let asyncio have its turn, when there is a task for it.
+    What own knows as a query of ours is refused. dataplane is asked to let asyncio have its turn, when
+    there is a task for it.
     """
 
     def __init__(
@@ -22,12 +24,14 @@ class DnsDatagrams(DatagramService):
         *,
         port: int = 53,
         spared: frozenset[bytes] = frozenset(),
+        own: OwnQueries | None = None,
     ) -> None:
         super().__init__(port)
         self._loop: Final = loop
         self._dataplane: Final = dataplane
         self._server = server
         self._spared: Final = spared
+        self._own: Final = own if own is not None else OwnQueries()
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._is_closed = False
 
@@ -43,6 +47,9 @@ class DnsDatagrams(DatagramService):
         payload: bytes,
         reply: DatagramReply,
     ) -> None:
+        if self._own.is_ours(payload):
+            reply.send(self._server.refuse(payload))
+            return
         wire = self._server.answer_now(payload, client)
         if wire is None and self._server.admit(client):
             task = self._loop.create_task(self._answer(self._server, payload, client, reply))

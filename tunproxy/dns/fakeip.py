@@ -2,14 +2,15 @@
 
 A name gets a number, and with it one address of each family, the same ones for as long as it is used. When
 all numbers are taken, that of the name which nobody has asked for or connected to for the longest time goes
-to a new one; but none that was used a moment ago, or that a flow is open to, because a program that still
-has the address would then reach somebody else. So many stay in reserve, and when no number can be had, the
-name gets its real addresses.
+to a new one; but none that was used a moment ago, because a program that still has the address would then
+reach somebody else. When no number can be had, the name gets its real addresses. Flows that are open do not
+matter: their targets were settled when they began.
 """
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from tunproxy.clock import Micros
@@ -29,19 +30,20 @@ TTL: Final = 1  # second: what programs remember is not to outlive us
 RESERVED: Final = 16  # numbers of no name: the network's own address, and those of the device
 QUIET: Final[Micros] = 60_000_000  # a name that was used since keeps its number
 
+TOLD_AFTER: Final[Micros] = 15_000_000  # well within QUIET
+
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 class _Lease:
     """A name's number, when it was last used, how many flows are open to it, and the answers about it."""
 
-    __slots__ = ("holds", "ipv4", "ipv6", "name", "number", "used_at")
+    __slots__ = ("ipv4", "ipv6", "name", "number", "used_at")
 
     def __init__(self, name: str, number: int, used_at: Micros) -> None:
         self.name: Final = name
         self.number: Final = number
         self.used_at = used_at
-        self.holds = 0
         self.ipv4: Answer | None = None
         self.ipv6: Answer | None = None
 
@@ -62,7 +64,9 @@ class FakePool(FakeNames):
         ipv4: str = IPV4_RANGE,
         ipv6: str = IPV6_RANGE,
         filtered: Iterable[str] = DEFAULT_FILTER,
+        may_lease: bool = True,
     ) -> None:
+        """Without may_lease it hands out what it has learnt, and nothing new."""
         self._now: Final = now
         self._store: Final = store
         first, size = parse_range(ipv4, 4)
@@ -76,7 +80,12 @@ class FakePool(FakeNames):
         self._leases: Final[dict[str, _Lease]] = {}  # the least recently used first
         self._of_number: Final[dict[int, _Lease]] = {}
         self._next = RESERVED
+        self._free: Final[deque[int]] = deque()  # numbers of names that were forgotten
         self._is_draining = False
+        self.leased: Callable[[int, str], None] | None = None  # told of each name that gets a number
+        self.used: Callable[[int], None] | None = None  # told of numbers that are used, now and then
+        self._may_lease: Final = may_lease
+        self._told_at: Micros = -1  # when somebody was last told a fake address
         if store is not None:
             for number, name in store.load().items():
                 if RESERVED <= number < size:
@@ -100,6 +109,7 @@ class FakePool(FakeNames):
         lease = self._lease(host)
         if lease is None:
             return None
+        self._told_at = lease.used_at
         if kind == A:
             if lease.ipv4 is None:
                 lease.ipv4 = records_answer(A, TTL, [(self._ipv4 + lease.number).to_bytes(4, "big")])
@@ -124,35 +134,66 @@ class FakePool(FakeNames):
         lease = self._of_number.get(self._number(address))
         if lease is None:
             return ""
+        if self.used is not None and self._now() - lease.used_at > TOLD_AFTER:
+            self.used(lease.number)
         self._touch(lease)
         return lease.name
-
-    def hold(self, address: bytes) -> None:
-        """Keep the name of address, for a flow that is open to it."""
-        lease = self._of_number.get(self._number(address))
-        if lease is not None:
-            lease.holds += 1
-
-    def release(self, address: bytes) -> None:
-        """Undo hold, when the flow is over."""
-        lease = self._of_number.get(self._number(address))
-        if lease is not None and lease.holds > 0:
-            lease.holds -= 1
-            self._touch(lease)
 
     def serve(self, filtered: Iterable[str]) -> None:
         """Hand out fake addresses from now on, but for the names that one of filtered describes."""
         self._filter = _filter_of(filtered)
         self._is_draining = False
 
+    @property
+    def told_ago(self) -> Micros:
+        """How long ago somebody was told a fake address, -1 for not at all in this run."""
+        return self._now() - self._told_at if self._told_at >= 0 else -1
+
+    def flush(self) -> int:
+        """Forget the names that nobody has used for a while; return how many it were.
+
+        Others get their numbers when there are no fresh ones any more. A name that was just asked for keeps
+        its address, as a program may be about to use it.
+        """
+        limit = self._now() - QUIET
+        gone = [each for each in self._leases.values() if each.used_at <= limit]
+        for lease in gone:
+            del self._leases[lease.name]
+            del self._of_number[lease.number]
+            self._free.append(lease.number)
+        if gone and self._store is not None:
+            self._store.rewrite((each.number, each.name) for each in self._leases.values())
+        return len(gone)
+
+    def learn(self, number: int, host: str) -> None:
+        """Take note that host has a number, which somebody else has given it."""
+        before = self._leases.get(host)
+        if not RESERVED <= number < self._size or (before is not None and before.number == number):
+            return
+        if before is not None:
+            del self._leases[host], self._of_number[before.number]
+        taken = self._of_number.get(number)
+        if taken is not None:
+            del self._leases[taken.name]
+        self._enter(host, number, self._now())
+        self._next = max(self._next, number + 1)
+        if self._store is not None:
+            self._store.append(number, host)
+
+    def touch(self, number: int) -> None:
+        """Take note that somebody uses the name of a number."""
+        lease = self._of_number.get(number)
+        if lease is not None:
+            self._touch(lease)
+
+    def known(self) -> Iterator[tuple[int, str]]:
+        """Yield what learn takes, of each name, those used earlier first."""
+        for lease in list(self._leases.values()):  # who uses one meanwhile changes their order
+            yield lease.number, lease.name
+
     def drain(self) -> None:
         """Hand out no fake addresses any more; those that are out keep their meaning."""
         self._is_draining = True
-
-    @property
-    def holds(self) -> int:
-        """How many flows are open to fake addresses."""
-        return sum(lease.holds for lease in self._leases.values())
 
     def close(self) -> None:
         """Let go of the file, with the names in the order of their use."""
@@ -165,30 +206,42 @@ class FakePool(FakeNames):
         if lease is not None:
             self._touch(lease)
             return lease
+        if not self._may_lease:
+            return None
         if self._next < self._size:
             number = self._next
             self._next += 1
         else:
-            number = self._take_back()
+            number = self._take_free()
+            if number < 0:
+                number = self._take_back()
             if number < 0:
                 return None
         lease = self._enter(host, number, self._now())
+        if self.leased is not None:
+            self.leased(number, host)
         if self._store is not None:
             self._store.append(number, host)
             if self._store.is_long(len(self._leases)):
                 self._store.rewrite((each.number, each.name) for each in self._leases.values())
         return lease
 
+    def _take_free(self) -> int:
+        """Return a number whose name was forgotten and that nobody has got since; -1 for none."""
+        while self._free:
+            number = self._free.popleft()
+            if number not in self._of_number:
+                return number
+        return -1
+
     def _take_back(self) -> int:
         """Return the number of the name that was not used for the longest time; -1 for none to spare."""
         limit = self._now() - QUIET
-        for lease in self._leases.values():
-            if lease.used_at > limit:
-                return -1
-            if lease.holds == 0:
-                del self._leases[lease.name]
-                return lease.number
-        return -1
+        oldest = next(iter(self._leases.values()), None)
+        if oldest is None or oldest.used_at > limit:
+            return -1
+        del self._leases[oldest.name]
+        return oldest.number
 
     def _enter(self, name: str, number: int, used_at: Micros) -> _Lease:
         lease = _Lease(name, number, used_at)

@@ -5,7 +5,6 @@ all below it, `.` in front only those below. A name may also be an alias of anot
 """
 
 import ipaddress
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,8 +18,6 @@ from tunproxy.dns.transport import is_address
 from tunproxy.errors import ConfigError
 from tunproxy.rules.domains import LabelTrie
 from tunproxy.rules.numbers import NONE
-
-_log: Final = logging.getLogger(__name__)
 
 # our choices
 TTL: Final = 10  # seconds: what is edited is to take hold

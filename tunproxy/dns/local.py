@@ -7,7 +7,7 @@ from typing import Final
 from tunproxy.clock import Micros
 from tunproxy.dns.fakeip import FakePool
 from tunproxy.dns.hosts import Hosts
-from tunproxy.dns.message import ANY, FORMERR, IN, IXFR, NOERROR, OPT, PTR, REFUSED, Answer, Question
+from tunproxy.dns.message import ANY, FORMERR, IN, IXFR, NOERROR, OPT, PTR, REFUSED, A, Answer, Question
 
 _DISCOVERY: Final = ("resolver.arpa", ".resolver.arpa")  # how clients find ways round us (RFC 9462 §4)
 
@@ -41,6 +41,12 @@ class LocalAnswers:
     def wants_fake(self, host: str) -> bool:
         """Tell whether host is to have fake addresses."""
         return self._fakes is not None and self._wants_fake(host)
+
+    def gives_fake(self, host: str, now: Micros) -> bool:
+        """Tell whether who asks for host is answered with fake addresses: hosts come first."""
+        if not self.wants_fake(host) or host.endswith(_DISCOVERY):
+            return False
+        return self._hosts.answer(host, A, now) is None and not self._hosts.alias(host, now)
 
     def real(self, host: str, kind: int, now: Micros) -> Answer | None:
         """Return the answer with addresses that are none of ours."""

@@ -64,8 +64,13 @@ def parse_location(text: str) -> Location:
 
 
 def _is_host(name: str) -> bool:
-    """Tell whether name is an address, or labels that a host name may have."""
+    """Tell whether name is an address, or labels that a host name may have.
+
+    One that ends in a number is meant as an address (RFC 3696 §2), and is a wrong one.
+    """
     if is_address(name):
         return True
     labels = name.rstrip(".").split(".")
+    if labels[-1].isdigit():
+        return False
     return all(0 < len(each) < 64 and each.replace("-", "").replace("_", "").isalnum() for each in labels)

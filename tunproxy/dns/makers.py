@@ -10,6 +10,7 @@ from tunproxy.dns.contributed import Lookups, LookupTransport
 from tunproxy.dns.locations import Location, parse_location
 from tunproxy.dns.over_tcp import TcpTransport
 from tunproxy.dns.over_udp import UdpTransport
+from tunproxy.dns.own import OwnQueries
 from tunproxy.dns.resolvers import Group, NameBootstrap, Resolver, Router
 from tunproxy.dns.settings import RACE, SYSTEM, DnsSettings
 from tunproxy.dns.transport import Bootstrap, Endpoint, Transport
@@ -30,14 +31,15 @@ def make_resolver(
     bootstrap: Bootstrap | None = None,
     subnet: str = "",
     random_capitals: bool = True,
+    own: OwnQueries | None = None,
 ) -> Resolver:
     """Return the resolver at location; context says whom TLS trusts, the system's authorities by default."""
     endpoint = Endpoint(location.host, location.port, location.address, bootstrap)
     tcp = TcpTransport(dialer, endpoint)
     if location.scheme == "udp":
-        udp: Transport = UdpTransport(sockets, endpoint)
+        udp: Transport = UdpTransport(sockets, endpoint, own)
         if random_capitals:
-            udp = CapitalsTransport(location.text, udp, tcp)
+            udp = CapitalsTransport(location.text, udp, tcp, own=own)
         return Resolver(location.text, udp, tcp, subnet=subnet)
     if location.scheme == "tcp":
         return Resolver(location.text, tcp, subnet=subnet)
@@ -52,13 +54,18 @@ def make_resolver(
 
 
 def build_router(
-    settings: DnsSettings, sockets: SocketMaker, dialer: Dialer, lookups: Lookups | None = None
+    settings: DnsSettings,
+    sockets: SocketMaker,
+    dialer: Dialer,
+    lookups: Lookups | None = None,
+    own: OwnQueries | None = None,
 ) -> Router:
     """Return who is asked for which names; raises ConfigError. settings have been checked.
 
-    lookups are resolvers that plugins contribute, by the name that settings have for them.
+    lookups are resolvers that plugins contribute, by the name that settings have for them. own gets to know
+    the queries that are sent in the clear.
     """
-    makes = _Makes(settings, sockets, dialer, lookups or {})
+    makes = _Makes(settings, sockets, dialer, lookups or {}, own)
     default = makes.group(settings.servers)
     domains = {domain_of(name): makes.group(texts) for name, texts in settings.domains.items()}
     return Router(default, domains)
@@ -67,8 +74,16 @@ def build_router(
 class _Makes:
     """Makes each resolver once, however often it is named."""
 
-    def __init__(self, settings: DnsSettings, sockets: SocketMaker, dialer: Dialer, lookups: Lookups) -> None:
+    def __init__(
+        self,
+        settings: DnsSettings,
+        sockets: SocketMaker,
+        dialer: Dialer,
+        lookups: Lookups,
+        own: OwnQueries | None,
+    ) -> None:
         self._lookups: Final = lookups
+        self._own: Final = own
         self._settings: Final = settings
         self._sockets: Final = sockets
         self._dialer: Final = dialer
@@ -108,6 +123,7 @@ class _Makes:
                 bootstrap=bootstrap,
                 subnet=self._settings.client_subnet,
                 random_capitals=self._settings.random_capitals,
+                own=self._own,
             )
             self._made[location.text] = made
         return made

@@ -5,7 +5,7 @@ address, each with the time it was told and until when it counts. The newest com
 named beside it, so that nobody takes a guess for knowledge.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from tunproxy.clock import Micros
@@ -58,6 +58,8 @@ class NameTable:
         max_of_client: int = MAX_OF_CLIENT,
     ) -> None:
         self.fakes: FakeNames = fakes if fakes is not None else FakeNames()
+        self.told: Callable[[bytes, str, Sequence[bytes], int, Micros], None] | None = None  # what is added
+        self.before_lookup: Callable[[], None] | None = None  # for what has not been added yet, but could be
         self._clients: Final[dict[bytes, dict[bytes, tuple[_Told, ...]]]] = {}
         self._max_addresses: Final = max_names
         self._max_of_client: Final = max_of_client
@@ -71,6 +73,12 @@ class NameTable:
         """Remember that client was told addresses for name, good for ttl seconds."""
         if not addresses:
             return
+        if self.told is not None:
+            self.told(client, name, addresses, ttl, now)
+        self.learn(client, name, addresses, ttl, now)
+
+    def learn(self, client: bytes, name: str, addresses: Sequence[bytes], ttl: int, now: Micros) -> None:
+        """Remember what somebody else has told client."""
         known = self._clients.pop(client, None)
         if known is None:
             known = {}
@@ -92,6 +100,8 @@ class NameTable:
 
     def lookup(self, client: bytes, address: bytes, now: Micros) -> Found:
         """Return what client means by address, as far as is known. Called once per flow."""
+        if self.before_lookup is not None:
+            self.before_lookup()
         if self.fakes.has(address):
             fake = self.fakes.name_of(address)
             return Found(fake, "fake-ip", (fake,) if fake else ())
@@ -106,6 +116,14 @@ class NameTable:
             return Found(name, "dns", (name,))
         names = tuple(each[0] for each in told if each[2] > now)
         return Found(names[0], "dns", names) if names else NOTHING
+
+    def known(self, now: Micros) -> Iterator[tuple[bytes, str, bytes, int, Micros]]:
+        """Yield what learn takes, of one address at a time, the latest last; not what no longer counts."""
+        for client, known in self._clients.items():
+            for address, told in known.items():
+                for name, at, until in reversed(told):
+                    if until > now:
+                        yield client, name, address, (until - at - GRACE) // _SECOND, at
 
     def _forget_oldest(self) -> None:
         """Make the client that has asked for nothing for the longest time forget its oldest address."""

@@ -60,9 +60,9 @@ class HttpsTransport(Transport):
             return await _read(response)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session, self._session = self._session, None  # a query that comes meanwhile opens another
+        if session is not None:
+            await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(

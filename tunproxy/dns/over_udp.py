@@ -6,6 +6,7 @@ from typing import Final
 
 from tunproxy.dns.answers import GarbageError
 from tunproxy.dns.message import MAX_MESSAGE, is_answer_to
+from tunproxy.dns.own import OwnQueries
 from tunproxy.dns.transport import Endpoint, Transport, connect_udp
 from tunproxy.flow.ports import SocketMaker
 
@@ -14,18 +15,20 @@ MAX_STRAY: Final = 16
 
 
 class UdpTransport(Transport):
-    """Sends one datagram, and takes the first response to it that comes back from where it went."""
+    """Sends one datagram, and takes the first response to it that comes back from where it went.
 
-    is_datagram = True
+    own knows the query meanwhile.
+    """
 
-    def __init__(self, sockets: SocketMaker, endpoint: Endpoint) -> None:
+    def __init__(self, sockets: SocketMaker, endpoint: Endpoint, own: OwnQueries | None = None) -> None:
+        self._own: Final = own if own is not None else OwnQueries()
         self._sockets: Final = sockets
         self._endpoint: Final = endpoint
 
     async def exchange(self, query: bytes) -> bytes:
         loop = asyncio.get_running_loop()
         sock = await self._connect()
-        with sock:
+        with sock, self._own.sent(query):
             await loop.sock_sendall(sock, query)
             for _ in range(MAX_STRAY):
                 wire = await loop.sock_recv(sock, MAX_MESSAGE)

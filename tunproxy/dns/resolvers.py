@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Final
 
@@ -21,6 +21,7 @@ from tunproxy.dns.answers import GarbageError, is_truncated, make_query, read_an
 from tunproxy.dns.message import AAAA, FORMERR, NOERROR, NOTIMP, NXDOMAIN, A, Answer, Question, make_question
 from tunproxy.dns.transport import Transport
 from tunproxy.errors import UpstreamError
+from tunproxy.logs.about import about
 
 _log: Final = logging.getLogger(__name__)
 
@@ -88,8 +89,13 @@ class Resolver:
         self.failures = 0
         return answer
 
+    async def renew(self) -> None:
+        """Begin anew, as the way to it is another one: connections, which may be dead, are closed."""
+        self.failures = 0
+        await self.close()
+
     async def close(self) -> None:
-        """Close what is open."""
+        """Close what is open; a question after that opens another."""
         await self._transport.close()
         if self._retry is not None:
             await self._retry.close()
@@ -122,7 +128,8 @@ class Resolver:
         text = f"resolver {self.label} {why}"
         if now >= self._silent_until:
             self._silent_until = now + LOG_EVERY
-            _log.warning("%s (asked for %s)", text, question.host or ".")
+            fields = about(resolver=self.label)
+            _log.warning("%s (asked for %s)", text, question.host or ".", extra=fields)
         return ResolveError(text)
 
 
@@ -139,56 +146,57 @@ class Group:
 
     async def resolve(self, question: Question, *, without_hints: bool = False) -> Answer:
         """Return an answer, a resolver's own failure where there is none better; raises ResolveError."""
-        run = self._all_at_once if self._race and len(self.resolvers) > 1 else self._one_by_one
         try:
             async with asyncio.timeout(self._total):
-                return await run(question, without_hints)
+                return await self._ask_again(question, without_hints)
         except TimeoutError as error:
             labels = ", ".join(resolver.label for resolver in self.resolvers)
             raise ResolveError(f"no answer within {self._total:g} s from {labels}") from error
 
-    async def _one_by_one(self, question: Question, without_hints: bool) -> Answer:
+    async def _ask_again(self, question: Question, without_hints: bool) -> Answer:
+        run = self._all_at_once if self._race and len(self.resolvers) > 1 else self._one_by_one
         whys: dict[str, None] = {}
         for _ in range(self._rounds):
-            failure: Answer | None = None
-            for resolver in sorted(self.resolvers, key=lambda each: each.is_resting):
-                try:
-                    answer = await resolver.ask(question, without_hints=without_hints)
-                except ResolveError as error:
-                    whys[str(error)] = None
-                    continue
-                if answer.rcode == NOERROR or answer.rcode == NXDOMAIN:
-                    return answer
-                failure = failure or answer
-            if failure is not None:
-                return failure
+            answer = await run(question, without_hints, whys)
+            if answer is not None:
+                return answer
         raise ResolveError("; ".join(whys) or "no resolver is configured")
 
-    async def _all_at_once(self, question: Question, without_hints: bool) -> Answer:
-        whys: dict[str, None] = {}
-        for _ in range(self._rounds):
-            failure: Answer | None = None
-            tasks = {
-                asyncio.ensure_future(resolver.ask(question, without_hints=without_hints))
-                for resolver in self.resolvers
-            }
-            try:
-                for done in asyncio.as_completed(tasks):
-                    try:
-                        answer = await done
-                    except ResolveError as error:
-                        whys[str(error)] = None
-                        continue
-                    if answer.rcode == NOERROR or answer.rcode == NXDOMAIN:
-                        return answer
-                    failure = failure or answer
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-            if failure is not None:
-                return failure
-        raise ResolveError("; ".join(whys))
+    async def _one_by_one(
+        self, question: Question, without_hints: bool, whys: dict[str, None]
+    ) -> Answer | None:
+        rested_first = sorted(self.resolvers, key=lambda each: each.is_resting)
+        asking = (resolver.ask(question, without_hints=without_hints) for resolver in rested_first)
+        return await _best_of(asking, whys)
+
+    async def _all_at_once(
+        self, question: Question, without_hints: bool, whys: dict[str, None]
+    ) -> Answer | None:
+        tasks = {
+            asyncio.ensure_future(resolver.ask(question, without_hints=without_hints))
+            for resolver in self.resolvers
+        }
+        try:
+            return await _best_of(asyncio.as_completed(tasks), whys)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _best_of(asking: Iterable[Awaitable[Answer]], whys: dict[str, None]) -> Answer | None:
+    """Return the first answer that settles it, else a resolver's own failure; None, and whys, for neither."""
+    failure: Answer | None = None
+    for each in asking:
+        try:
+            answer = await each
+        except ResolveError as error:
+            whys[str(error)] = None
+            continue
+        if answer.rcode == NOERROR or answer.rcode == NXDOMAIN:
+            return answer
+        failure = failure or answer
+    return failure
 
 
 class Router:
@@ -222,6 +230,11 @@ class Router:
     def statistics(self) -> dict[str, dict[str, int]]:
         """Return each resolver's counts, by its name."""
         return {resolver.label: resolver.statistics() for resolver in self.resolvers()}
+
+    async def renew(self) -> None:
+        """Have every resolver begin anew."""
+        for resolver in self.resolvers():
+            await resolver.renew()
 
     async def close(self) -> None:
         """Close every connection."""

@@ -23,6 +23,7 @@ from tunproxy.dns.message import (
     AAAA,
     NOERROR,
     NXDOMAIN,
+    REFUSED,
     SERVFAIL,
     STALE_ANSWER,
     A,
@@ -80,6 +81,10 @@ class DnsServer:
         self._local: Final = LocalAnswers(hosts, fakes, wants_fake, self._counts)
         self._lookups: Final = Lookups(router, self._local, self._cache, self._counts, now, patience)
 
+    def gives_fake(self, host: str) -> bool:
+        """Tell whether who asks for host is answered with fake addresses."""
+        return self._local.gives_fake(host, self._now())
+
     def answer_now(self, query: bytes, client: bytes, is_tcp: bool = False) -> bytes | None:
         """Return the reply to query, b"" for none at all; None where it takes ``answer``. Never raises."""
         counts = self._counts
@@ -136,6 +141,12 @@ class DnsServer:
         question = read_question(query)
         return pack_error(question, SERVFAIL, "too many questions are open") if question is not None else b""
 
+    def refuse(self, query: bytes) -> bytes:
+        """Return the reply to a query that we have sent ourselves."""
+        self._counts["looped"] += 1
+        question = read_question(query)
+        return pack_error(question, REFUSED, "this is a query of our own") if question is not None else b""
+
     async def answer_admitted(self, query: bytes, client: bytes, is_tcp: bool = False) -> bytes:
         """Return the reply to a query that was admitted. Never raises."""
         try:
@@ -150,6 +161,27 @@ class DnsServer:
             self._open[client] -= 1
             if self._open[client] <= 0:
                 del self._open[client]
+
+    async def ask(self, query: bytes) -> bytes:
+        """Return the reply to somebody who is no client: with real addresses, and nothing is remembered.
+
+        b"" for what cannot be understood. Never raises.
+        """
+        try:
+            question = read_question(query)
+            if question is None or question.fault != NOERROR:
+                return pack_error(question, question.fault) if question is not None else b""
+            now = self._now()
+            answer = self._local.real(question.host, question.type, now)
+            entry = self._cache.get(question.key, now) if answer is None else None
+            if entry is not None:
+                return pack_reply(question, entry.answer, (now - entry.at) // _SECOND, True)
+            if answer is None:
+                answer, old = await self._lookups.find(question)
+                answer = old.answer if old is not None else answer
+            return pack_reply(question, answer, 0, True)
+        except Exception:
+            return self._broken(query)
 
     async def addresses(self, host: str, *kinds: int) -> list[bytes]:
         """Return host's real addresses, packed, of kinds (A and AAAA); none where it has none.
@@ -183,7 +215,7 @@ class DnsServer:
         """Return what was answered how, and what resolvers did."""
         names = (
             "queries", "malformed", "refused", "hosts", "fake", "hits", "misses", "coalesced", "stale",
-            "failures", "crowded", "faults",
+            "failures", "crowded", "looped", "faults",
         )  # fmt: skip
         counts: dict[str, object] = {name: self._counts[name] for name in names}
         counts["open"] = self._open_count
@@ -197,6 +229,15 @@ class DnsServer:
     def forget(self) -> None:
         """Forget all answers, because the network is another one now."""
         self._cache.clear()
+
+    async def renew(self) -> None:
+        """Ask over new connections from now on; what is in the cache stays."""
+        await self._router.renew()
+
+    @property
+    def cache(self) -> AnswerCache:
+        """What is known: for a server that takes this one's place."""
+        return self._cache
 
     async def close(self) -> None:
         """Give up what is under way, and close all connections. Fake addresses keep their meaning."""

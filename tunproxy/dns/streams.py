@@ -6,7 +6,7 @@ import errno
 import socket
 from typing import Final
 
-from tunproxy.decide.pipeline import Stage
+from tunproxy.decide.stage import Stage
 from tunproxy.dns.server import DnsServer
 from tunproxy.flow.verdict import FlowInfo, Verdict
 from tunproxy.upstream.base import UNREACHABLE, Dialer, OpenError, OpenUpstream

@@ -15,7 +15,6 @@ class Transport(ABC):
     """A way to one resolver. Safe for many exchanges at a time."""
 
     is_private = False  # nobody on the way can read it
-    is_datagram = False  # an answer may be too long for it
 
     @abstractmethod
     async def exchange(self, query: bytes) -> bytes:
@@ -37,11 +36,6 @@ class Endpoint:
         self.port: Final = port
         self._address: Final = address or (host if is_address(host) else "")
         self._bootstrap: Final = bootstrap
-
-    @property
-    def is_known(self) -> bool:
-        """Whether nobody has to be asked for the address."""
-        return bool(self._address)
 
     async def addresses(self) -> list[str]:
         """Return the resolver's addresses, at least one; raises OSError where its name leads to none."""

@@ -190,6 +190,7 @@ def test_record_that_needs_only_hints_needs_nothing_without_them() -> None:
         (respond(query(), "www.example 60 A 192.0.2.1") + b"\0", "no DNS message"),
         (respond(query(), "www.example 60 A 192.0.2.1")[:-1], "no DNS message"),
     ],
+    ids=["nothing", "zeros", "short question", "other name", "other type", "more behind it", "short answer"],
 )
 def test_garbage_is_called_so(wire: bytes, why: str) -> None:
     with pytest.raises(GarbageError, match=why):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.unit.dns.world import Clock, question, texts
 from tests.unit.wire.frames import packed
 from tunproxy.dns.fake_store import FakeStore
-from tunproxy.dns.fakeip import QUIET, RESERVED, TTL, FakePool
+from tunproxy.dns.fakeip import QUIET, RESERVED, TOLD_AFTER, TTL, FakePool
 from tunproxy.dns.hosts import pointer_name
 from tunproxy.dns.message import AAAA, MX, A
 from tunproxy.dns.packing import pack_reply
@@ -144,25 +144,18 @@ def test_number_that_was_used_a_moment_ago_is_kept_and_the_new_name_is_real() ->
     assert pool.answer("new.example", A) is not None
 
 
-def test_name_with_open_flows_keeps_its_number() -> None:
+def test_when_somebody_was_told_a_fake_address_is_known() -> None:
     clock = Clock()
-    pool = full(clock)
-    held = packed("198.18.0.16")
-    pool.hold(held)
-    pool.hold(held)
-    clock.advance(QUIET / 1e6)
-    for number in range(ROOM - 1):
-        address(pool, f"m{number}.example")
-    assert pool.name_of(held) == "n0.example"
-    assert pool.holds == 2
-    pool.release(held)
-    pool.release(held)
-    pool.release(held)
-    assert pool.holds == 0
-    clock.advance(QUIET / 1e6)
-    for number in range(ROOM):
-        address(pool, f"k{number}.example")
-    assert pool.name_of(held).startswith("k")
+    pool = FakePool(clock)
+    assert pool.told_ago == -1
+    address(pool, "www.example")
+    clock.advance(0.25)
+    assert pool.told_ago == 250_000
+    pool.answer("www.example", MX)
+    pool.name_of(packed("198.18.0.16"))
+    assert pool.told_ago == 250_000
+    address(pool, "www.example", "AAAA")
+    assert pool.told_ago == 0
 
 
 def test_drained_pool_gives_nothing_and_still_knows() -> None:
@@ -228,3 +221,89 @@ def test_address_never_has_two_names_at_once(steps: list[tuple[int, float]]) -> 
     names = [pool.name_of(bytes((198, 18, 0, last))) for last in range(64)]
     known = [name for name in names if name]
     assert len(known) == len(set(known)) == len(pool)
+
+
+def test_flushed_number_that_was_learnt_again_is_not_given_away() -> None:
+    clock = Clock()
+    pool = FakePool(clock, ipv4="198.18.0.0/26", ipv6="")
+    for number in range(47):
+        address(pool, f"n{number}.example")
+    clock.advance(QUIET / 1e6 + 1)
+    assert pool.flush() == 47
+    pool.learn(16, "back.example")
+    assert address(pool, "new.example") == packed("198.18.0.17")
+    assert pool.name_of(packed("198.18.0.16")) == "back.example"
+
+
+def test_flush_forgets_what_is_not_used_and_gives_its_numbers_away_last(tmp_path: Path) -> None:
+    clock = Clock()
+    pool = FakePool(clock, FakeStore(tmp_path / "fake", "ranges"), ipv4="198.18.0.0/26", ipv6="")
+    old = address(pool, "old.example")
+    clock.advance(QUIET / 1e6 + 1)
+    fresh = address(pool, "fresh.example")
+    assert pool.flush() == 1
+    assert [pool.name_of(each) for each in (old, fresh)] == ["", "fresh.example"]
+    assert pool.flush() == 0
+    assert address(pool, "new.example") != old, "a program may still have it"
+    taken = {address(pool, f"n{number}.example") for number in range(44)}
+    assert old not in taken
+    assert address(pool, "last.example") == old
+    assert pool.answer("beyond.example", A) is None
+    pool.close()
+    again = FakePool(Clock(), FakeStore(tmp_path / "fake", "ranges"), ipv4="198.18.0.0/26", ipv6="")
+    assert again.name_of(old) == "last.example"
+    again.close()
+
+
+def test_pool_that_may_not_lease_hands_out_what_it_has_learnt() -> None:
+    first, mirror = FakePool(Clock()), FakePool(Clock(), may_lease=False)
+    first.leased = mirror.learn
+    found = address(first, "www.example")
+    assert address(mirror, "www.example") == found
+    assert address(mirror, "www.example", "AAAA") == address(first, "www.example", "AAAA")
+    assert mirror.answer("other.example", A) is None
+    assert list(first.known()) == list(mirror.known()) == [(RESERVED, "www.example")]
+
+
+def test_number_that_goes_to_another_name_does_so_everywhere() -> None:
+    clock = Clock()
+    first, mirror = FakePool(clock, **SMALL), FakePool(clock, may_lease=False, **SMALL)
+    first.leased = mirror.learn
+    for number in range(ROOM):
+        address(first, f"n{number}.example")
+    clock.at += QUIET + 1
+    again = address(first, "new.example")
+    assert mirror.name_of(again) == "new.example"
+    assert mirror.answer("n0.example", A) is None
+    assert len(mirror) == ROOM
+
+
+def test_pool_that_learns_goes_on_behind_what_it_has_learnt() -> None:
+    pool = FakePool(Clock(), **SMALL)
+    pool.learn(RESERVED + 5, "a.example")
+    pool.learn(RESERVED + 5, "a.example")
+    pool.learn(3, "reserved.example")
+    pool.learn(10_000, "beyond.example")
+    assert len(pool) == 1
+    assert address(pool, "b.example") == packed(f"198.18.0.{RESERVED + 6}")
+    pool.learn(RESERVED + 9, "a.example")
+    assert pool.name_of(packed(f"198.18.0.{RESERVED + 5}")) == ""
+
+
+def test_use_of_a_name_is_told_now_and_then_and_keeps_its_number() -> None:
+    clock = Clock()
+    first, mirror = full(clock), FakePool(clock, may_lease=False, **SMALL)
+    for number, name in first.known():
+        mirror.learn(number, name)
+    told: list[int] = []
+    mirror.used = told.append
+    first_of_all = packed(f"198.18.0.{RESERVED}")
+    for _ in range(4):
+        clock.at += TOLD_AFTER + 1
+        mirror.name_of(first_of_all)
+        mirror.name_of(first_of_all)
+    assert told == [RESERVED] * 4
+    first.touch(RESERVED)
+    clock.at += 1
+    address(first, "new.example")
+    assert first.name_of(first_of_all) == "n0.example"

@@ -84,3 +84,10 @@ def test_without_fakes_nobody_wants_any() -> None:
     answers, _ = local()
     assert not answers.wants_fake("www.example")
     assert answers.answer(question(), 0) is None
+
+
+def test_fake_is_what_nobody_has_fixed() -> None:
+    answers, _ = local(with_fakes=True, hosts={"nas.example": "192.0.2.9", "files.example": "a.example"})
+    names = ("a.example", "nas.example", "files.example", "_dns.resolver.arpa")
+    assert [name for name in names if answers.gives_fake(name, 0)] == ["a.example"]
+    assert not local()[0].gives_fake("a.example", 0)

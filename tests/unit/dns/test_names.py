@@ -94,3 +94,23 @@ def test_fake_address_has_one_name_or_has_lost_it() -> None:
     assert table.lookup(CLIENT, ONE, 1) == ("fake.example", "fake-ip", ("fake.example",))
     assert table.lookup(CLIENT, TWO, 1) == ("", "fake-ip", ())
     assert table.lookup(CLIENT, bytes(4), 1).whence == "dns"
+
+
+def test_what_is_told_can_be_learnt_by_another_table_at_once_and_later() -> None:
+    first, second, third = NameTable(), NameTable(), NameTable()
+    first.told = second.learn
+    first.add(CLIENT, "a.example", (ONE, TWO), 60, 0)
+    first.add(CLIENT, "b.example", (ONE,), 5, SECOND)
+    for client, name, address, ttl, at in first.known(2 * SECOND):
+        third.learn(client, name, (address,), ttl, at)
+    for table in (second, third):
+        assert table.lookup(CLIENT, ONE, 2 * SECOND).candidates == ("b.example", "a.example")
+        assert table.lookup(CLIENT, TWO, 60 * SECOND + GRACE - 1).host == "a.example"
+        assert table.lookup(CLIENT, ONE, 6 * SECOND + GRACE).candidates == ("a.example",)
+    assert list(first.known(100 * SECOND + GRACE)) == []
+
+
+def test_look_up_waits_for_what_could_be_learnt() -> None:
+    table = NameTable()
+    table.before_lookup = lambda: table.learn(CLIENT, "late.example", (ONE,), 60, 0)
+    assert table.lookup(CLIENT, ONE, 1).host == "late.example"

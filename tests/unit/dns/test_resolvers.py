@@ -297,3 +297,17 @@ def test_query_of_the_client_and_ours_share_nothing_but_the_question() -> None:
         assert dns.message.from_wire(transport.asked[0]).question == dns.message.from_wire(asked).question
 
     run(test())
+
+
+def test_renewed_resolver_closes_its_connections_and_rests_no_more() -> None:
+    async def test() -> None:
+        tired, transport = resolver(failing)
+        for _ in range(MAX_FAILURES):
+            with pytest.raises(ResolveError):
+                await tired.ask(question())
+        assert tired.is_resting
+        await Router(Group([tired])).renew()
+        assert not tired.is_resting
+        assert transport.is_closed
+
+    run(test())

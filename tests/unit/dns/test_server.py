@@ -593,3 +593,20 @@ def dig(port: int, name: str, kind: str) -> tuple[str, list[str]]:
         line.split("status: ")[1].split(",")[0] for line in done.stdout.splitlines() if "status:" in line
     ]
     return status, sorted(line for line in done.stdout.splitlines() if line and not line.startswith(";"))
+
+
+def test_who_is_no_client_gets_real_addresses_and_leaves_no_trace() -> None:
+    async def test() -> None:
+        clock, transport = Clock(), Scripted(address_of(ONE))
+        fakes = FakePool(clock)
+        server = server_of(transport, fakes=fakes, now=clock, hosts=Hosts({"nas.home": TWO}))
+        for _ in range(2):
+            assert texts(await server.ask(query())) == [f"www.example 300 A {ONE}"]
+        assert len(transport.asked) == 1
+        assert texts(await server.ask(query("nas.home")))[0].endswith(TWO)
+        assert (len(fakes), len(server.names)) == (0, 0)
+        transport.answer = never
+        assert rcode_of(await server.ask(query("gone.example"))) == "SERVFAIL"
+        assert await server.ask(b"x") == b""
+
+    run(test())

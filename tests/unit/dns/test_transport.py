@@ -50,7 +50,6 @@ def test_endpoint_with_a_name_asks_for_its_address() -> None:
 
     async def test() -> None:
         endpoint = Endpoint("dns.example", 53, "", bootstrap)
-        assert not endpoint.is_known
         assert await endpoint.addresses() == ["192.0.2.1", "192.0.2.2"]
         for other in (Endpoint("no.example", 53, "", bootstrap), Endpoint("dns.example", 53)):
             with pytest.raises(OSError, match="no address for the resolver"):
