@@ -13,8 +13,8 @@ from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
-from tunproxy.decide.pipeline import Stage
 from tunproxy.decide.ruling import Ruling
+from tunproxy.decide.stage import Stage
 from tunproxy.decide.trace import SNIFFING, Trace
 from tunproxy.flow.ports import Decider
 from tunproxy.flow.verdict import SNIFF, FlowInfo, Verdict

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tunproxy.decide.pipeline import Stage
 from tunproxy.decide.question import Question
 from tunproxy.decide.record import Document, RuleBook, record_of
 from tunproxy.decide.ruling import Ruling
+from tunproxy.decide.stage import Stage
 from tunproxy.decide.trace import SNIFFING, WAITING, Owner, Trace, note_owner
 from tunproxy.errors import TunproxyError
 from tunproxy.flow.verdict import FlowInfo, Verdict

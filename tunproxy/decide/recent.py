@@ -26,6 +26,8 @@ class RecentFlows(FlowWatcher):
     def __init__(self, size: int = MAX_KEPT) -> None:
         super().__init__()
         self.audience: FlowWatcher | None = None
+        self.outlet: FlowWatcher | None = None  # is told as well, before the audience
+        self.observes = False  # there are rules that count the octets of flows that are over
         self._ring: list[FlowLife | None] = [None] * size
         self._size: i64 = size
         self._next: i64 = 0
@@ -35,6 +37,8 @@ class RecentFlows(FlowWatcher):
         return int(self._count)
 
     def opened(self, life: FlowLife) -> None:
+        if self.outlet is not None:
+            self.outlet.opened(life)
         if self.audience is not None:
             self.audience.opened(life)
 
@@ -46,6 +50,10 @@ class RecentFlows(FlowWatcher):
         self._next = 0 if at == self._size else at
         if self._count < self._size:
             self._count += 1
+        if self.observes:
+            _count_octets(life)
+        if self.outlet is not None:
+            self.outlet.closed(life)
         if self.audience is not None:
             self.audience.closed(life)
 
@@ -80,6 +88,13 @@ class RecentFlows(FlowWatcher):
             self._ring[self._next] = life
             self._next = 0 if self._next + 1 == self._size else self._next + 1
             self._count += 1
+
+
+def _count_octets(life: FlowLife) -> None:
+    """Tell the rules that would have decided a flow what it has carried."""
+    trace = life.info.trace
+    if isinstance(trace, Trace) and trace.observed is not None:
+        trace.ruling.hits.note_octets(trace.observed, life.up + life.down)
 
 
 def _is_older(life: FlowLife, generation: int) -> bool:

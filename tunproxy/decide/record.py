@@ -3,7 +3,8 @@
     flow        protocol, and both ends
     inputs      what was known, each with where it came from, or why it is unknown
     plugins     who was asked, what the answer was, and how long it took
-    rules       every rule asked: matched, not_matched, skipped, indeterminate, and why
+    rules       every rule asked: matched, not_matched, skipped, indeterminate, observed, and why
+    observed    of these, what would have decided if it did more than count
     verdict     what was decided, by whom, and through which upstreams it goes
     dials       attempts to get there;  open: what it has carried so far;  closed: how it ended;  all three
                 only of flows that there were
@@ -20,7 +21,7 @@ from typing import Any, Final  # Any: a document, as JSON has it
 from tunproxy.decide.trace import SNIFFING, WAITING, FlowLookup, Trace
 from tunproxy.flow.verdict import KIND_NAMES, FlowInfo, Verdict
 from tunproxy.rules.build import Builder
-from tunproxy.rules.explain import Record, explain, moment_of
+from tunproxy.rules.explain import OBSERVED, Record, explain, moment_of
 from tunproxy.rules.facts import NEEDS_ADDRESS, NEEDS_NAME, Facts, need_names
 from tunproxy.rules.kinds import NO_CUSTOM, CustomKinds
 from tunproxy.rules.model import Rule, RuleSetContent
@@ -28,12 +29,20 @@ from tunproxy.rules.model import Rule, RuleSetContent
 VERSION: Final = 1  # of the document: goes up when a key changes its meaning or goes away
 
 # what is copied of facts: everything but how they are found out
-_FACTS: Final = (
+FACTS: Final = (
     "host", "host_from", "host_asked", "address_asked", "process_asked", "process_name", "process_path",
     "uid", "cgroup", "unit", "app", "process_why", "dscp", "in_port", "in_type", "in_user", "in_name",
     "rematch_name", "minute_of_week",
 )  # fmt: skip
-_OWNER: Final = ("pid", "argv0", "slice", "container")  # what is known of a process besides facts
+_OWNER: Final = (
+    "pid",
+    "argv0",
+    "slice",
+    "container",
+    "container_name",
+)  # what is known of a process besides facts
+
+_FAR: Final = 200  # our choice: rules that are asked one by one where it is to cost little
 
 Document = dict[str, Any]
 
@@ -86,18 +95,20 @@ def record_of(
     dials: Sequence[Dial] = (),
     ending: Ending | None = None,
     so_far: Ending | None = None,
+    nearest: int = 0,
 ) -> Document:
     """Return why this flow got this verdict; book is that of the generation that decided it.
 
     number is the flow's own, 0 for one that there never was. so_far is what a flow has carried that is
-    not over; its reason does not matter.
+    not over; its reason does not matter. With nearest, only so many of the rules before the one that decided
+    are asked, which costs the same however many there are.
     """
     trace = info.trace if isinstance(info.trace, Trace) else None
     final = verdict
     if trace is not None and trace.verdict is not None:
         final = trace.verdict
     by_plugin = trace is not None and trace.chosen is not None
-    rules = [] if trace is None or by_plugin else _rules(trace, book)
+    rules = [] if trace is None or by_plugin else _rules(trace, book, nearest)
     return {
         "version": VERSION,
         "number": number,
@@ -106,6 +117,7 @@ def record_of(
         "inputs": _inputs(info, trace),
         "plugins": [_asked(*each) for each in trace.asked] if trace is not None else [],
         "rules": rules,
+        "observed": [_named(each) for each in rules if each["result"] == OBSERVED],
         "verdict": _verdict(final, trace, rules, by_plugin=by_plugin),
         "dials": [
             {"where": each.where, "milliseconds": round(each.milliseconds, 1), "failure": each.failure}
@@ -120,7 +132,7 @@ def copy_of(facts: Facts) -> Facts:
     """Return the same facts, of which nothing more will be found out."""
     port, target_port = int(facts.source_port), int(facts.target_port)
     copy = Facts(facts.network, facts.source, port, facts.target, target_port)
-    for name in _FACTS:
+    for name in FACTS:
         setattr(copy, name, getattr(facts, name))
     copy.resolved_for = dict(facts.resolved_for) if facts.resolved_for is not None else None
     return copy
@@ -203,20 +215,39 @@ def _asked(name: str, milliseconds: float, answer: object) -> Document:
     return {"name": name, "milliseconds": round(milliseconds, 3), "answer": said}
 
 
-def _rules(trace: Trace, book: RuleBook) -> list[Document]:
+def _rules(trace: Trace, book: RuleBook, nearest: int) -> list[Document]:
     """Ask the rules once more, up to the one that decides, or that nothing can be said before."""
     found: list[Document] = []
     passed_over = trace.passed_over or []
-    start = 0
+    start = _first(trace, book, nearest) if nearest else 0
+    if start < 0:
+        return []
     while True:
         facts = copy_of(trace.facts)
         answer = explain(book.rules, {}, facts, sub_rules=book.sub_rules, start=start, builder=book.builder)
         found.extend(map(_rule, answer.records))
-        if answer.number not in passed_over:
+        is_off = answer.number >= 0 and ~answer.number in passed_over
+        if answer.number not in passed_over and not is_off:
             return found
         found[-1]["result"] = "skipped"
-        found[-1]["why"] += f": but {found[-1]['target']} cannot carry this flow"
+        but = "it is switched off" if is_off else f"{found[-1]['target']} cannot carry this flow"
+        found[-1]["why"] += f": but {but}"
         start = answer.number + 1
+
+
+def _first(trace: Trace, book: RuleBook, nearest: int) -> int:
+    """Return the rule of the main list to begin with, so that nearest come before the one that decided.
+
+    Which of them led to a rule of another list nobody has noted: -1 where it may be far.
+    """
+    count = len(book.rules)
+    if trace.rule < 0:
+        return max(count - nearest, 0)
+    if trace.rule < count:
+        return max(int(trace.rule) - nearest, 0)
+    leading = next((at for at, rule in enumerate(book.rules) if rule.condition.kind == "SUB-RULE"), 0)
+    first = max(leading - nearest, int(trace.start))
+    return first if count - first <= _FAR else -1
 
 
 def _rule(record: Record) -> Document:
@@ -230,6 +261,11 @@ def _rule(record: Record) -> Document:
         "result": record.result,
         "why": record.why,
     }
+
+
+def _named(rule: Document) -> Document:
+    """Return which rule it is, without what it answered."""
+    return {key: rule[key] for key in ("number", "list", "text", "target", "file", "line")}
 
 
 def _verdict(
@@ -246,7 +282,7 @@ def _verdict(
         needs = needs or need_names(NEEDS_ADDRESS)
     elif rules and rules[-1]["result"] == "matched":
         decided_by = "rule"
-        rule = {key: rules[-1][key] for key in ("number", "list", "text", "file", "line")}
+        rule = {key: value for key, value in _named(rules[-1]).items() if key != "target"}
     return {
         "kind": KIND_NAMES[verdict.kind],
         "upstream": verdict.upstream,

@@ -12,7 +12,9 @@ from typing import Final, Protocol, final
 from mypy_extensions import i64, mypyc_attr
 
 from tunproxy import clock
+from tunproxy.decide.hits import RuleHits
 from tunproxy.decide.trace import DECIDED, SNIFFING, WAITING, FlowLookup, ProcessSource, Trace
+from tunproxy.flow.ports import Abilities
 from tunproxy.flow.verdict import DIAL, OPEN, REJECT, SNIFF, FlowInfo, Verdict
 from tunproxy.rules.facts import (
     NEEDS_ADDRESS,
@@ -40,8 +42,14 @@ class Way(Protocol):
     def constant(self, why: str = "") -> Verdict | None:
         """Return what verdict_for says of every flow; None where it depends."""
 
+    def tcp_constant(self, why: str = "") -> Verdict | None:
+        """Return what verdict_for says of every TCP flow; None where it depends."""
+
     def carries(self, info: FlowInfo) -> bool:
         """Tell whether such a flow can go this way."""
+
+    def tcp_abilities(self) -> Abilities | None:
+        """Return what says for every TCP flow that carries need not be asked; None where it has to be."""
 
 
 class KnownName(Protocol):
@@ -109,6 +117,7 @@ class Ruling:
         self.default: Final = default
         self.naming: Final = naming
         self.processes: Final = processes
+        self.hits: Final = RuleHits(rules.observed)
         self._names: Final = names
         self._waiters: Final = waiters
         self._asks_names: Final = names is not None and (wants_names or needs & NEEDS_NAME != 0)
@@ -118,8 +127,13 @@ class Ruling:
         self._ways: Final[list[Way | None]] = [ways.get(target) for target in rules.targets]
         self._default_way: Final[Way] = ways[default]
         self._constants: Final[list[Verdict | None]] = [None] * len(self._ways)
+        self._tcp_constants: Final[list[Verdict | None]] = [None] * len(self._ways)
+        abilities = {name: way.tcp_abilities() for name, way in ways.items()}
+        self._abilities: Final[list[Abilities | None]] = [abilities.get(target) for target in rules.targets]
+        self._default_abilities: Final = abilities[default]
         self._whys: Final[dict[int, str]] = {}
         self._default_verdict: Final = self._default_way.constant("default")
+        self._default_of_tcp: Final = self._default_way.tcp_constant("default")
         self._is_static: Final = not rules.targets and not wants_names
         self._sniff: Final = Verdict(SNIFF, "undecided", why="a rule needs the name")
         self._lost: Final = Verdict(REJECT, "nobody", why="this fake address has lost its name")
@@ -166,6 +180,7 @@ class Ruling:
         if trace.chosen is not None:
             return self._finished(info, trace, trace.chosen, may_wait)
         rounds: i64 = 0
+        hits = self.hits
         while True:
             found = self.rules.match(facts, trace.start)
             rounds += 1
@@ -178,17 +193,27 @@ class Ruling:
                 trace.rule = NO_RULE
                 verdict = self._default(info)
             else:
+                if hits.passes_some and self._only_counts(trace, found):
+                    rounds = 0
+                    continue
                 number = facts.decided
                 trace.rule = number
                 way = self._ways[number]
                 assert way is not None
-                if not way.carries(info):
-                    self._pass_over(trace, found)
+                is_tcp = info.protocol == "tcp"
+                abilities = self._abilities[number]
+                if not (is_tcp and abilities is not None and abilities.any_tcp) and not way.carries(info):
+                    self._pass_over(trace, found, found)
                     rounds = 0
                     continue
-                known = self._constants[number]
+                known = self._tcp_constants[number] if is_tcp else self._constants[number]
                 verdict = known if known is not None else self._verdict(info, way, number)
-            return self._finished(info, trace, verdict, may_wait)
+            verdict = self._finished(info, trace, verdict, may_wait)
+            if trace.state == DECIDED:
+                hits.note(found)
+                if hits.has_observed:
+                    self._count_seen(trace)
+            return verdict
 
     def minute(self, now: clock.Micros) -> i64:
         """Return the minute of the week by the clock on the wall, Monday 00:00 being 0."""
@@ -291,24 +316,51 @@ class Ruling:
         return verdict if waits is None else waits
 
     def _default(self, info: FlowInfo) -> Verdict:
-        if not self._default_way.carries(info):
+        is_tcp = info.protocol == "tcp"
+        abilities = self._default_abilities
+        is_able = is_tcp and abilities is not None and abilities.any_tcp
+        if not is_able and not self._default_way.carries(info):
             why = f"{self.default}, the default, cannot carry it"
             return Verdict(REJECT, self.default, why=why)
-        known = self._default_verdict
+        known = self._default_of_tcp if is_tcp else self._default_verdict
         return known if known is not None else self._default_way.verdict_for(info, "default")
 
     def _verdict(self, info: FlowInfo, way: Way, number: i64) -> Verdict:
         """Return a way's verdict with the rule as the reason; kept where it is the same for every flow."""
         why = self.why(int(number))
-        known = way.constant(why)
+        is_tcp = info.protocol == "tcp"
+        known = way.tcp_constant(why) if is_tcp else way.constant(why)
         if known is None:
             return way.verdict_for(info, why)
-        self._constants[number] = known
+        if is_tcp:
+            self._tcp_constants[number] = known
+        else:
+            self._constants[number] = known
         return known
 
-    def _pass_over(self, trace: Trace, found: i64) -> None:
-        """Go on after a rule whose upstream cannot carry the flow."""
+    def _only_counts(self, trace: Trace, found: i64) -> bool:
+        """Tell whether a rule that is met does not decide, being switched off or observed; go on after it."""
+        hits = self.hits
+        if hits.is_off(found):
+            self._pass_over(trace, found, ~found)
+            return True
+        if not hits.is_observed(found):
+            return False
+        trace.facts.observe(found)
+        trace.start = found + 1
+        return True
+
+    def _count_seen(self, trace: Trace) -> None:
+        """Count a decided flow for the rules that would have decided it, once."""
+        seen = trace.facts.observed
+        if seen is not None and trace.observed is None:
+            trace.observed = seen
+            for rule in seen:
+                self.hits.note_seen(rule)
+
+    def _pass_over(self, trace: Trace, found: i64, noted: i64) -> None:
+        """Go on after a rule that does not count for this flow, with a note of it in the trace."""
         if trace.passed_over is None:
             trace.passed_over = []
-        trace.passed_over.append(int(found))
+        trace.passed_over.append(int(noted))
         trace.start = found + 1

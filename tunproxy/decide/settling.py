@@ -8,6 +8,7 @@ from typing import Final
 from tunproxy.decide.trace import WAITING, Trace, search_process, trace_of
 from tunproxy.errors import TunproxyError
 from tunproxy.flow.verdict import FlowInfo, Verdict
+from tunproxy.logs.about import about
 from tunproxy.rules.facts import NEEDS_PROCESS
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
@@ -66,5 +67,5 @@ class Settler:
         try:
             return [str(ipaddress.ip_address(address)) for address in await self._resolve(host)]
         except (OSError, TunproxyError, ValueError) as error:
-            _log.info("%s: cannot resolve %s: %s", info, host, error)
+            _log.info("%s: cannot resolve %s: %s", info, host, error, extra=about(flow=info))
             return []

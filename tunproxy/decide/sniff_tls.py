@@ -3,7 +3,7 @@
 from typing import Final
 
 _HANDSHAKE: Final = 22
-_CLIENT_HELLO: Final = 1
+_CLIENT_HELLO: Final = b"\x01"
 _SERVER_NAME: Final = 0
 _RECORD_HEADER: Final = 5
 _MAX_HELLO: Final = 1 << 16  # our choice; the length field could say 16 MB
@@ -19,7 +19,7 @@ def server_name_in_records(data: bytes) -> str | None:
     while len(data) - at >= _RECORD_HEADER:
         if data[at] != _HANDSHAKE or data[at + 1] != 3:
             return ""
-        size = int.from_bytes(data[at + 3 : at + 5], "big")
+        size = _u16(data, at + 3)
         if size == 0:
             return ""
         hello += data[at + _RECORD_HEADER : at + _RECORD_HEADER + size]
@@ -32,7 +32,7 @@ def server_name_in_records(data: bytes) -> str | None:
 
 def server_name_in_hello(hello: bytes) -> str | None:
     """Return the name in a handshake message: "" for none, None if more of the message is needed."""
-    if hello[:1] not in (b"", b"\x01"):
+    if hello[:1] not in (b"", _CLIENT_HELLO):
         return ""
     if len(hello) < 4:
         return None

@@ -21,14 +21,15 @@ WAITING: Final[i64] = 2  # for what has to be awaited: an address, a process, a 
 
 
 @final
-@mypyc_attr(native_class=True)
+@mypyc_attr(native_class=True, acyclic=True)
 class Trace:
     """One flow's decision. It does not refer to its FlowInfo, in which it is kept.
 
     names are all that the client may mean by the target, the newest first. rule is the one that decided,
     numbered among all rules of all lists, -1 where none did. passed_over are the rules of the main list that
-    the flow met whose upstream cannot carry it. asked is who was asked before the rules, as (name,
-    milliseconds, the verdict or None).
+    the flow met whose upstream cannot carry it, and ~rule for those that are switched off. observed are those
+    that it met and that only count, numbered among all. asked is who was
+    asked before the rules, as (name, milliseconds, the verdict, None, or why there is none that counts).
     """
 
     def __init__(self, facts: Facts, ruling: "Ruling", at: i64) -> None:
@@ -46,6 +47,7 @@ class Trace:
         self.sniffer: object = None  # of datagrams, over several of which a name may be spread
         self.sniffed = ""  # the protocol that the first octets spoke
         self.passed_over: list[int] | None = None
+        self.observed: list[int] | None = None
         self.asked: tuple[tuple[str, float, object], ...] = ()
         self.chosen: Verdict | None = None  # by a stage; then no rule is asked
         self.verdict: Verdict | None = None
@@ -141,8 +143,11 @@ async def search_process(facts: Facts) -> None:
     facts.process_asked = True
 
 
-def note_asked(info: FlowInfo, name: str, milliseconds: float, answer: Verdict | None) -> None:
-    """Note that a stage has asked somebody about a flow, how long that took, and the answer."""
+def note_asked(info: FlowInfo, name: str, milliseconds: float, answer: object) -> None:
+    """Note that a stage has asked somebody about a flow, how long that took, and the answer.
+
+    That is a verdict, None for no opinion, or a text that says why there is no answer that counts.
+    """
     trace = info.trace
     if isinstance(trace, Trace):
         trace.asked += ((name, milliseconds, answer),)

@@ -8,6 +8,7 @@ _RESULTS: Final = {
     "not_matched": "not matched",
     "skipped": "skipped",
     "indeterminate": "cannot be said",
+    "observed": "would have",
 }
 _WIDTH: Final = 11
 _KEPT: Final = 8  # our choice: rules that did not match and are shown, the last ones
@@ -20,6 +21,7 @@ def describe_record(record: Record, *, every_rule: bool = False) -> str:
     lines = [sentence(record), ""]
     lines += _inputs(record["inputs"])
     lines += _list("plugins", [_plugin(each) for each in record["plugins"]])
+    lines += _list("observed", [_observed(each) for each in record.get("observed", ())])
     lines += _list("rules", _rules(record["rules"], every_rule=every_rule))
     lines += _list("attempts", [_dial(each) for each in record["dials"]])
     still = record.get("open")
@@ -113,6 +115,7 @@ def _process(process: Record) -> str:
     rest = [words] if words else []
     for key, called in (
         ("pid", "pid"), ("uid", "user"), ("unit", "unit"), ("app", "app"), ("container", "container"),
+        ("container_name", "called"),
     ):  # fmt: skip
         if process.get(key) is not None:
             rest.append(f"{called} {process[key]}")
@@ -144,6 +147,12 @@ def _rules(rules: Sequence[Record], *, every_rule: bool) -> list[str]:
     if count:
         lines.append(f"… {count} rules that did not match (--all shows them)")
     return lines
+
+
+def _observed(rule: Record) -> str:
+    place = f"{rule['file']}:{rule['line']}" if rule["file"] else f"line {rule['line']}"
+    said = f"rule {rule['number']} ({place}) would have sent it to {rule['target']}"
+    return f"{said}, and only counts: {rule['text']}"
 
 
 def _dial(each: Record) -> str:

@@ -5,8 +5,8 @@ import asyncio
 from tests.unit.decide.test_trace import Program, Programs
 from tests.unit.decide.world import Names, World, flow, named, trace
 from tunproxy.decide.deciding import RulesAfterwards, Sniffer
-from tunproxy.decide.pipeline import Stage
 from tunproxy.decide.settling import Settler
+from tunproxy.decide.stage import Stage
 from tunproxy.decide.trace import DECIDED, SNIFFING, WAITING, Trace, note_asked, note_chosen
 from tunproxy.flow.verdict import DIAL, OPEN, SNIFF, FlowInfo, Verdict
 

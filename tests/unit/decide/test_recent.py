@@ -78,3 +78,36 @@ def test_audience_hears_of_flows_and_may_tap_them() -> None:
     assert audience.heard == [("opened", 2), ("closed", 2)]
     assert recent.tap(flow()) is audience.mine
     assert kept(recent) == [2]
+
+
+def test_octets_of_a_flow_are_counted_for_the_rules_that_would_have_decided_it() -> None:
+    world = World("MATCH,REJECT,observe")
+    info = flow()
+    one = FlowLife(1, info, world.decider.decide(info), 0)
+    one.up, one.down = 3, 40
+    recent = RecentFlows(3)
+    recent.closed(one)
+    assert world.ruling.hits.octets == {}  # nobody has said that rules observe
+    recent.observes = True
+    recent.closed(one)
+    recent.closed(life(2))
+    assert world.ruling.hits.octets == {0: 43}
+
+
+def test_outlet_is_told_of_flows_besides_the_audience() -> None:
+    class Ear(FlowWatcher):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heard: list[tuple[str, int]] = []
+
+        def opened(self, life: FlowLife) -> None:
+            self.heard.append(("opened", life.number))
+
+        def closed(self, life: FlowLife) -> None:
+            self.heard.append(("closed", life.number))
+
+    recent = RecentFlows(3)
+    recent.audience, recent.outlet = Ear(), Ear()
+    recent.opened(life(1))
+    recent.closed(life(1))
+    assert recent.outlet.heard == recent.audience.heard == [("opened", 1), ("closed", 1)]

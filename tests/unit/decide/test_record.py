@@ -14,7 +14,7 @@ from tunproxy.rules.facts import Facts
 
 KEYS = [
     "version", "number", "generation", "flow", "inputs", "plugins",
-    "rules", "verdict", "dials", "open", "closed",
+    "rules", "observed", "verdict", "dials", "open", "closed",
 ]  # fmt: skip
 
 
@@ -85,6 +85,16 @@ def test_rule_whose_upstream_cannot_carry_the_flow_is_skipped() -> None:
     assert document["verdict"]["rule"]["number"] == 2
 
 
+def test_rule_that_is_switched_off_is_skipped() -> None:
+    world = World("MATCH,web", "MATCH,work")
+    world.ruling.hits.switch(0, True)
+    document = record(world)
+    assert [(rule["result"], rule["why"]) for rule in document["rules"]] == [
+        ("skipped", "always: but it is switched off"),
+        ("matched", "always"),
+    ]
+
+
 def test_default_decides_where_no_rule_does() -> None:
     document = record(World("DST-PORT,22,work"))
     assert (document["verdict"]["decided_by"], document["verdict"]["rule"]) == ("default", None)
@@ -96,12 +106,14 @@ def test_plugin_decides_and_no_rule_was_asked() -> None:
     verdict = Verdict(DIAL, "mine", why="because")
     found = world.ruling.trace(info)
     note_asked(info, "silent", 0.1234, None)
+    note_asked(info, "broken", 1.0, "failed: KeyError: 'x'")
     note_asked(info, "mine", 2.0, verdict)
     found.chosen = verdict
     world.ruling.judge(info, found, False, True)
     document = record_of(info, verdict, world.book)
     assert document["plugins"] == [
         {"name": "silent", "milliseconds": 0.123, "answer": "no opinion"},
+        {"name": "broken", "milliseconds": 1.0, "answer": "failed: KeyError: 'x'"},
         {"name": "mine", "milliseconds": 2.0, "answer": "mine (dial, because)"},
     ]
     assert (document["rules"], document["verdict"]["decided_by"]) == ([], "plugin")
@@ -124,6 +136,7 @@ def test_process_is_told_with_what_facts_have_no_place_for() -> None:
     assert document["inputs"]["process"] == {
         "name": "curl", "path": "/usr/bin/curl", "uid": 1000, "cgroup": "/user.slice/app.scope",
         "unit": "app.scope", "app": None, "pid": 77, "argv0": None, "slice": None, "container": "c0ffee",
+        "container_name": None,
         "why": "it is shy",
     }  # fmt: skip
     assert record(World("MATCH,work"))["inputs"]["process"]["why"] == "not needed"
@@ -167,7 +180,7 @@ def test_asking_for_a_record_changes_nothing() -> None:
 @pytest.mark.interpreted_only("an object of a compiled class has no list of what it holds")
 def test_copy_has_every_fact() -> None:
     facts = Facts("udp", bytes(4), 1, bytes(16), 2)
-    own = {"lookup", "needs", "memo", "memo_lower", "decided", "resume", "no_resolve"}
+    own = {"lookup", "needs", "memo", "memo_lower", "decided", "resume", "no_resolve", "observed"}
     facts.resolved_for = {0: 3}
     for number, (name, value) in enumerate(sorted(vars(facts).items())):
         if name not in own and isinstance(value, bool):
@@ -180,3 +193,46 @@ def test_copy_has_every_fact() -> None:
     assert {key: value for key, value in vars(copy).items() if key not in own} == {
         key: value for key, value in vars(facts).items() if key not in own
     }
+
+
+def test_what_rules_would_have_done_is_told_and_why() -> None:
+    world = World("DST-PORT,22,work", "DST-PORT,443,REJECT,observe", "MATCH,work")
+    document = record(world)
+    assert [(rule["result"], rule["why"]) for rule in document["rules"]] == [  # type: ignore[attr-defined]
+        ("not_matched", "port 443"),
+        ("observed", "port 443: would have gone to REJECT"),
+        ("matched", "always"),
+    ]
+    assert document["observed"] == [
+        {
+            "number": 2,
+            "list": None,
+            "text": "DST-PORT,443,REJECT,observe",
+            "target": "REJECT",
+            "file": "test.rules",
+            "line": 2,
+        }
+    ]
+    assert document["verdict"]["rule"]["number"] == 3  # type: ignore[index]
+
+
+def test_last_rule_that_only_counts_leaves_it_to_the_default() -> None:
+    document = record(World("MATCH,REJECT,observe"))
+    assert document["verdict"]["decided_by"] == "default"  # type: ignore[index]
+
+
+def test_only_the_nearest_rules_are_asked_where_that_is_enough() -> None:
+    world = World(*(f"DST-PORT,{port},REJECT" for port in range(1, 100)), "MATCH,work", "MATCH,REJECT")
+    document = record(world, nearest=3)
+    assert [rule["number"] for rule in document["rules"]] == [97, 98, 99, 100]  # type: ignore[attr-defined]
+    whole = record(world)
+    assert document["verdict"] == whole["verdict"]
+    by_default = record(World("DST-PORT,1,work", "DST-PORT,2,work"), nearest=1)
+    assert [rule["number"] for rule in by_default["rules"]] == [2]  # type: ignore[attr-defined]
+
+
+def test_first_rule_that_was_passed_over_is_asked_once_where_the_default_decides() -> None:
+    world = World("IP-CIDR,93.0.0.0/8,web", "DST-PORT,22,REJECT")
+    document = record(world, flow(protocol="udp"))
+    assert [rule["result"] for rule in document["rules"]] == ["skipped", "not_matched"]  # type: ignore[attr-defined]
+    assert document["verdict"]["decided_by"] == "default"  # type: ignore[index]

@@ -5,7 +5,9 @@ import time
 import pytest
 
 from tests.unit.decide.world import Names, Way, World, flow, named, trace
+from tunproxy.decide.sniffers import NameSniffer
 from tunproxy.decide.trace import DECIDED, SNIFFING, WAITING
+from tunproxy.flow.ports import Abilities
 from tunproxy.flow.verdict import DIAL, OPEN, REJECT, SNIFF, Verdict
 from tunproxy.rules.facts import NEEDS_ADDRESS, NEEDS_NAME
 
@@ -36,6 +38,36 @@ def test_verdict_of_a_group_is_asked_for_each_flow() -> None:
     world.decide(flow())
     world.decide(flow())
     assert group.asked == 2
+
+
+@pytest.mark.parametrize("rule", ["MATCH,plain", "DST-PORT,1,work"])
+def test_way_that_any_tcp_flow_can_go_is_not_asked_about_one(rule: str) -> None:
+    plain = Way(Verdict(DIAL, "plain"), ())
+    plain.abilities = Abilities()
+    world = World(rule, default="plain", more_ways={"plain": plain})
+    assert world.decide(flow())[0] == "plain"
+    assert plain.doubted == 0
+    world.decide(flow(protocol="udp"))
+    assert plain.doubted > 0
+    plain.abilities.any_tcp = False
+    verdict = world.decider.decide(flow())
+    assert (verdict.kind, verdict.why) == (REJECT, "plain, the default, cannot carry it")
+
+
+@pytest.mark.parametrize("rule", ["MATCH,mixed", "DST-PORT,1,work"])
+def test_verdict_may_be_the_same_for_tcp_alone(rule: str) -> None:
+    class Mixed(Way):
+        def tcp_constant(self, why: str = "") -> Verdict | None:
+            return Verdict(OPEN, "for tcp", why=why)
+
+    mixed = Mixed(Verdict(DIAL, "for others"), varies=True)
+    world = World(rule, default="mixed", more_ways={"mixed": mixed})
+    first = world.decider.decide(flow())
+    assert first.upstream == "for tcp"
+    assert world.decider.decide(flow("192.0.2.9")) is first
+    assert mixed.asked == 0
+    assert world.decide(flow(protocol="udp"))[0] == "for others"
+    assert world.decider.decide(flow()) is first
 
 
 def test_udp_goes_on_to_the_next_rule_where_the_upstream_has_none() -> None:
@@ -186,3 +218,34 @@ def test_constant_only_where_nothing_could_change_it() -> None:
     assert World("MATCH,direct").ruling.constant() is None
     assert World(default="REJECT").ruling.constant() is None
     assert World(wants_names=True).ruling.constant() is None
+
+
+def test_rule_that_only_counts_leaves_the_flow_to_the_next_and_is_counted_once() -> None:
+    world = World("DST-PORT,443,REJECT,observe", "MATCH,REJECT-DROP,observe", "DST-PORT,443,work")
+    for _ in range(2):
+        info = flow()
+        assert world.decide(info) == ("work", "rule 2")
+        assert (trace(info).rule, trace(info).observed, trace(info).passed_over) == (2, [0, 1], None)
+    hits = world.ruling.hits
+    assert (hits.seen, hits.counts) == ({0: 2, 1: 2}, {2: 2})
+    assert world.decide(flow(port=80)) == ("direct", "default")
+    assert (hits.seen, hits.counts) == ({0: 2, 1: 3}, {2: 2, -1: 1})
+
+
+def test_rule_that_only_counts_finds_out_what_it_has_to_know_and_counts_when_it_is_decided() -> None:
+    world = World("DOMAIN,a.example,REJECT,observe", sniffer=NameSniffer())
+    info = flow()
+    assert world.decider.decide(info).kind == SNIFF
+    assert world.ruling.hits.seen == {}
+    hello = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
+    verdict = world.decider.decide_sniffed(info, hello)
+    assert verdict is not None
+    assert (verdict.upstream, world.ruling.hits.seen) == ("direct", {0: 1})
+
+
+def test_rule_that_only_counts_and_is_switched_off_does_nothing() -> None:
+    world = World("MATCH,REJECT,observe")
+    world.ruling.hits.switch(0, True)
+    info = flow()
+    assert world.decide(info) == ("direct", "default")
+    assert (trace(info).observed, world.ruling.hits.seen) == (None, {})

@@ -2,13 +2,11 @@
 
 import pytest
 
-from tests.unit.decide.test_sniff_quic import datagrams
 from tests.unit.decide.test_sniff_tls import hello
 from tunproxy.decide.sniffing import (
     MAX_SNIFFED,
     MORE,
     NOTHING,
-    DatagramSniffer,
     Sniffed,
     clean_name,
     is_worth_waiting,
@@ -36,18 +34,6 @@ def test_stream_that_has_only_begun_needs_more(data: bytes) -> None:
 )  # fmt: skip
 def test_stream_of_anything_else_tells_nothing(data: bytes) -> None:
     assert sniff_stream(data) == NOTHING
-
-
-def test_datagrams_of_quic_tell_the_server_name() -> None:
-    flight = datagrams("www.example.org", padding=2000)
-    sniffer = DatagramSniffer()
-    told = [sniffer.sniff(datagram) for datagram in flight]
-    assert told[-1] == Sniffed("www.example.org", "quic")
-    assert set(told[:-1]) == {MORE}
-
-
-def test_datagrams_of_anything_else_tell_nothing() -> None:
-    assert DatagramSniffer().sniff(b"hello") == NOTHING
 
 
 @pytest.mark.parametrize(

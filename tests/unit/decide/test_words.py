@@ -75,3 +75,12 @@ def test_what_comes_from_the_network_does_not_steer_the_terminal() -> None:
     document = record(World())
     document["inputs"]["name"]["value"] = "a\x1b[31m.example"  # type: ignore[index]
     assert "\x1b" not in describe_record(document)
+
+
+def test_what_a_rule_would_have_done_is_said() -> None:
+    text = describe_record(record(World("DST-PORT,443,REJECT,observe", "MATCH,work")))
+    assert (
+        "observed   rule 1 (test.rules:1) would have sent it to REJECT, and only counts: "
+        "DST-PORT,443,REJECT,observe\n"
+    ) in text
+    assert "would have         1 DST-PORT,443,REJECT,observe  (port 443: would have gone to REJECT)" in text

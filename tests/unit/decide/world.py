@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tunproxy.decide.deciding import RuleDecider, Sniffer
-from tunproxy.decide.pipeline import Stage
 from tunproxy.decide.record import RuleBook
 from tunproxy.decide.ruling import Ruling
+from tunproxy.decide.stage import Stage
 from tunproxy.decide.trace import Trace
+from tunproxy.flow.ports import Abilities
 from tunproxy.flow.verdict import CONVERSE, DIAL, DROP, OPEN, REJECT, FlowInfo, Verdict
 from tunproxy.rules.compile import compile_rules
 from tunproxy.rules.files import parse_rules
@@ -25,6 +26,8 @@ class Way:
         self.protocols = carries
         self.varies = varies
         self.asked = 0
+        self.abilities: Abilities | None = None
+        self.doubted = 0  # how often it was asked whether it carries a flow
 
     def verdict_for(self, info: FlowInfo, why: str = "") -> Verdict:
         self.asked += 1
@@ -34,8 +37,15 @@ class Way:
     def constant(self, why: str = "") -> Verdict | None:
         return None if self.varies else self.verdict_for(FlowInfo("tcp", CLIENT, 1, CLIENT, 1), why)
 
+    def tcp_constant(self, why: str = "") -> Verdict | None:
+        return self.constant(why)
+
     def carries(self, info: FlowInfo) -> bool:
+        self.doubted += 1
         return info.protocol in self.protocols
+
+    def tcp_abilities(self) -> Abilities | None:
+        return self.abilities
 
 
 def ways() -> dict[str, Way]:
