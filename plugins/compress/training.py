@@ -1,13 +1,13 @@
 """The command ``compress train``: makes a dictionary of files that are like what flows will carry."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tunproxy.plugin.api import ConfigError, zstd_dictionaries
+from tunproxy.plugin.api import ConfigError, showing_progress, zstd_dictionaries
 
 app = typer.Typer(help="Dictionaries for the codec zstd.", add_completion=False, no_args_is_help=True)
 
@@ -24,21 +24,24 @@ def train(
     size: Annotated[int, typer.Option(help="Its size in octets, at most.")] = zstd_dictionaries.USUAL,
 ) -> None:
     """Train a dictionary. A large file counts as many samples; some are put aside, to see how good it is."""
-    samples = zstd_dictionaries.samples_of(_read(files))
-    learnt, kept = zstd_dictionaries.parted(samples)
-    made = zstd_dictionaries.train(learnt, size)
-    try:
-        output.write_bytes(made.data)
-    except OSError as error:
-        raise ConfigError(f"cannot write {output}: {error.strerror}") from error
-    with_it, without = (zstd_dictionaries.share_left(kept, each) for each in (made, None))
+    with showing_progress("reading") as progress:
+        samples = zstd_dictionaries.samples_of(_read(progress.each(files, "reading")))
+        learnt, kept = zstd_dictionaries.parted(samples)
+        progress.begins(f"learning from {len(learnt)} samples")
+        made = zstd_dictionaries.train(learnt, size)
+        try:
+            output.write_bytes(made.data)
+        except OSError as error:
+            raise ConfigError(f"cannot write {output}: {error.strerror}") from error
+        tried = progress.each((made, None), "trying the dictionary")
+        with_it, without = [zstd_dictionaries.share_left(kept, each) for each in tried]
     typer.echo(
         f"{output}: dictionary {made.number}, {len(made.data)} octets, from {len(learnt)} samples; "
         f"{len(kept)} others shrink to {with_it:.1%}, without it to {without:.1%}"
     )
 
 
-def _read(files: Sequence[Path]) -> Iterator[bytes]:
+def _read(files: Iterable[Path]) -> Iterator[bytes]:
     left = zstd_dictionaries.MOST_TRAINED
     for file in files:
         try:

@@ -38,6 +38,7 @@ from tunproxy.plugin.api import (
 )
 
 PORT: Final = 8388  # what most servers are set to
+MOST_SALTS: Final = 20_000  # that are remembered of a server, twice (2017): 4 MB at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class ShadowsocksUpstream(ProxyUpstream, DatagramUpstream):
     def __init__(self, name: str, host: str, port: int, keys: ShadowsocksKeys, *, has_udp: bool) -> None:
         super().__init__(name, host, port)
         self.keys: Final = keys
-        self._salts: Final = SaltMemory(is_2022=True) if keys.method.is_2022 else None
+        self._salts: Final = SaltMemory(keys.method.is_2022, MOST_SALTS)
         self.knowledge.declare(NAMES, True)
         self.knowledge.declare(IPV6, True)
         self.knowledge.declare(UDP, has_udp)  # a server that has it not says nothing
@@ -90,7 +91,7 @@ class ShadowsocksUpstream(ProxyUpstream, DatagramUpstream):
 class ShadowsocksConversation(Conversation):
     """Over before it begins: what it brings is the codec."""
 
-    def __init__(self, keys: ShadowsocksKeys, info: FlowInfo, salts: SaltMemory | None) -> None:
+    def __init__(self, keys: ShadowsocksKeys, info: FlowInfo, salts: SaltMemory) -> None:
         super().__init__()
         try:
             address = shadowsocks_address(info.target, info.target_port, info.host)

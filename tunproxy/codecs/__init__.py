@@ -21,7 +21,8 @@ Shadowsocks
     ``shadowsocks_keys`` come from a password. ``shadowsocks_stream`` is the client's ``Codec`` of a TCP
     stream, ``shadowsocks_server`` the other end's, both made of ``shadowsocks_chunks``. Datagrams are in
     ``shadowsocks_packet`` and ``shadowsocks_packet_server``, with ``shadowsocks_boxes``; the packet path has
-    ``shadowsocks_seal``. ``shadowsocks_replay`` knows what has been seen before, ``shadowsocks_address`` how
-    a target is written. ``xchacha`` is a cipher that the library lacks.
+    ``shadowsocks_seal``. ``shadowsocks_replay`` knows what has been seen before, ``shadowsocks_sessions``
+    which process of a server has a session, ``shadowsocks_address`` how a target is written. ``xchacha`` is
+    a cipher that the library lacks.
     ``capsules`` are datagrams in a stream.
 """

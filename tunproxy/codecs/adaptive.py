@@ -88,6 +88,16 @@ class Adaptive(Codec):
             self.is_exposed = self._heard.look(clear)
         return clear
 
+    def decode_pieces(self, data: bytes) -> list[bytes | memoryview]:
+        clear = self._unpacker.unpack_pieces(data)
+        if self._looks and not self.is_exposed and len(clear) > 0:
+            self._said.note_question()
+            for piece in clear:
+                if self._heard.look(piece):
+                    self.is_exposed = True
+                    break
+        return clear
+
     def has_more(self) -> bool:
         return self._unpacker.has_more()
 

@@ -16,16 +16,20 @@ _PART_OF_METHOD: Final = re.compile(rb"[A-Za-z][A-Za-z-]{0,31}")
 _ANSWER: Final = b"HTTP/1."
 _PREFACE: Final = b"PRI * HTTP/2"  # RFC 9113 §3.4: fields that we cannot read follow
 _TUNNEL: Final = b"CONNECT "  # what follows its head is another stream (RFC 9110 §9.3.6)
+_VERSION: Final = b" HTTP/"  # a request's first line ends with it; one without has no fields (RFC 1945 §5)
 _SECRET: Final = re.compile(
-    rb"\n(?:(?:proxy-)?authorization|(?:set-)?cookie2?|x-api-key|x-auth-token|x-csrf-token)[ \t]*:",
+    rb"(?:(?:proxy-)?authorization|(?:set-)?cookie2?|x-api-key|x-auth-token|x-csrf-token)[ \t]*:",
     re.IGNORECASE,
 )
-# the same for octets of which many are ends of lines, where the expression would take long
+_INITIALS: Final = b"AaCcPpSsXx"  # of these fields
+# the same for octets of which many are ends of lines, where one after the other would take long
 _NAMES: Final = (b"cookie", b"authorization", b"\nx-api-key", b"\nx-auth-token", b"\nx-csrf-token")
 _MANY: Final = 40  # one octet in so many
+_FEW: Final = 25  # and never fewer than these
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 
 _LONGEST: Final = 32  # octets: no name of a field that we look for is longer
+_LONGEST_LINE: Final = 8192  # our choice: octets of a request's first line that are waited for
 _ANSWER_LOOKED_AT: Final = (
     1 << 16
 )  # our choice: octets of an answer. Its head is in them, and the rest is long
@@ -69,7 +73,12 @@ class Exposure:
             seen = self._begin(seen[end.end() :])
         if self._state == _HTTP:
             self.is_found = self.is_found or _has_secret(seen)
-        self._tail = b"" if self._state == _OTHER else seen if len(seen) <= _LONGEST else seen[-_LONGEST:]
+        if self._state == _OTHER:
+            self._tail = b""
+        elif len(seen) <= _LONGEST or self._state == _BEGINNING:
+            self._tail = seen
+        else:
+            self._tail = seen[-_LONGEST:]
         return self.is_found
 
     def note_question(self) -> None:
@@ -92,7 +101,11 @@ class Exposure:
             elif len(seen) < len(_PREFACE) and _PREFACE.startswith(seen):
                 pass
             else:
-                self._state = _HTTP
+                line, end, _ = seen.partition(b"\n")
+                if len(end) > 0:
+                    self._state = _HTTP if _VERSION in line.upper() else _OTHER
+                elif len(line) > _LONGEST_LINE:
+                    self._state = _HTTP
         elif not _ANSWER.startswith(seen) and _PART_OF_METHOD.fullmatch(seen) is None:
             self._state = _OTHER
         return seen
@@ -100,7 +113,15 @@ class Exposure:
 
 def _has_secret(seen: bytes) -> bool:
     """Tell whether one of the fields stands in seen; of text that is mostly ends of lines, whether it may."""
-    if seen.count(b"\n") * _MANY <= len(seen) or len(seen) < 1024:
-        return _SECRET.search(seen) is not None
-    small = seen.lower()
-    return any(name in small for name in _NAMES)
+    last = len(seen) - 1
+    left = _FEW + len(seen) // _MANY
+    at = seen.find(b"\n")
+    while 0 <= at < last:
+        if seen[at + 1] in _INITIALS and _SECRET.match(seen, at + 1) is not None:
+            return True
+        left -= 1
+        if left == 0:
+            small = seen[at:].lower()
+            return any(name in small for name in _NAMES)
+        at = seen.find(b"\n", at + 1)
+    return False

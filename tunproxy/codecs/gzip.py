@@ -29,9 +29,9 @@ class GzipPacker(Packer):
     """Makes one member; level is LEVEL for None."""
 
     def __init__(self, level: int | None = None) -> None:
+        super().__init__(_HEAD)
         self._level: Final = LEVEL if level is None else level
         self._compressor: zlib._Compress | None = None
-        self._lead: bytes = _HEAD
         self._checksum: int = 0
         self._size: int = 0
 
@@ -70,12 +70,6 @@ class GzipPacker(Packer):
         last = _LAST if compressor is None else compressor.flush(zlib.Z_FINISH)
         size = (self._size & 0xFFFF_FFFF).to_bytes(4, "little")
         return self._led(last) + self._checksum.to_bytes(4, "little") + size
-
-    def _led(self, words: bytes) -> bytes:
-        if len(self._lead) > 0 and len(words) > 0:
-            words = self._lead + words
-            self._lead = b""
-        return words
 
 
 @final

@@ -8,7 +8,10 @@ from mypy_extensions import i64, mypyc_attr
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Packer:
-    """One direction of one flow, outwards. Does no I/O."""
+    """One direction of one flow, outwards. Does no I/O. lead is what goes in front of the first octets."""
+
+    def __init__(self, lead: bytes = b"") -> None:
+        self._lead: bytes = lead  # what goes in front of the next octets
 
     def pack(self, data: bytes | memoryview) -> bytes:
         """Compress octets; return what there is to send, which may be nothing until flush."""
@@ -30,6 +33,13 @@ class Packer:
         """Return what pack has kept back and the stream's last words; of an empty stream, all of it."""
         raise NotImplementedError
 
+    def _led(self, words: bytes) -> bytes:
+        """Return words with the lead in front, which waits for the next ones where there are none."""
+        if len(self._lead) > 0 and len(words) > 0:
+            words = self._lead + words
+            self._lead = b""
+        return words
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Unpacker:
@@ -38,6 +48,11 @@ class Unpacker:
     def unpack(self, data: bytes) -> bytes:
         """Return the next octets, MOST_DECODED at most; has_more tells whether unpack(b"") has others."""
         raise NotImplementedError
+
+    def unpack_pieces(self, data: bytes) -> list[bytes | memoryview]:
+        """Do what unpack does; return pieces in a row, none of them empty, that may be parts of data."""
+        clear = self.unpack(data)
+        return [clear] if len(clear) > 0 else []
 
     def has_more(self) -> bool:
         """Tell whether there may be more without further input."""

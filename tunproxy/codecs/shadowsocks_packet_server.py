@@ -31,6 +31,7 @@ from tunproxy.codecs.shadowsocks_keys import (
     block_decryptor,
 )
 from tunproxy.codecs.shadowsocks_replay import SaltMemory
+from tunproxy.codecs.shadowsocks_sessions import Claim, SessionMemory
 from tunproxy.codecs.shadowsocks_stream import FROM_CLIENT, FROM_SERVER
 from tunproxy.flow.framing import Source
 
@@ -45,13 +46,16 @@ class PacketSession:
     name, "" where there are no users. last_at is when its last datagram was taken, in seconds.
     """
 
-    __slots__ = ("_aead", "_number", "_own", "id", "key", "last_at", "sender", "user")
+    __slots__ = ("_aead", "_number", "_own", "claim", "id", "key", "last_at", "sender", "user")
 
-    def __init__(self, sender: Sender, user: str, key: bytes, own: bytes, aead: Aead | None) -> None:
+    def __init__(
+        self, sender: Sender, user: str, key: bytes, own: bytes, aead: Aead | None, claim: Claim
+    ) -> None:
         self.id: Final = sender.session
         self.user: Final = user
         self.key: Final = key
         self.sender: Final = sender
+        self.claim: Final = claim
         self.last_at: float = 0.0
         self._own: Final = own
         self._aead: Final = aead
@@ -70,31 +74,38 @@ class PacketSession:
 
 
 class PacketServer:
-    """The server's end of all sessions with some keys."""
+    """The server's end of all sessions with some keys.
+
+    sessions (2022) and salts (2017) are what has been said before, also to other processes.
+    """
 
     def __init__(
         self,
         keys: ServerKeys,
         now: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
+        sessions: SessionMemory | None = None,
+        salts: SaltMemory | None = None,
     ) -> None:
         self._keys: Final = keys
         self._method: Final = keys.method
         self._now: Final = now
         self._random: Final = random
-        self._salts: Final = SaltMemory(is_2022=False)
+        self._memory: Final = sessions or SessionMemory()
+        self._salts: Final = salts or SaltMemory(is_2022=False)
         self._sessions: Final[dict[bytes, PacketSession]] = {}  # the one that was silent for longest first
         self._boxes: Final[dict[bytes, Box]] = {}  # by key
         nobody = Sender(b"", None)
-        self._anybody: Final = PacketSession(nobody, "", keys.key, b"", None)  # who asks, in 2017
+        self._anybody: Final = PacketSession(nobody, "", keys.key, b"", None, Claim())  # who asks, in 2017
         if keys.method.is_2022:
             self._outer: Final = Box(keys.method, keys.key)
             if keys.method.is_aes:
                 self._identities: Final = block_decryptor(keys.key)
 
     def open(self, datagram: bytes) -> tuple[PacketSession, Source, bytes]:
-        """Return whose a client's datagram is, its target, and its payload. Raises ShadowsocksError.
+        """Return whose a client's datagram is, its target, and its payload.
 
+        Raises ShadowsocksError; ElsewhereError where it is for another process, which is to open it.
         A session is the same object until it is forgotten; in the edition of 2017 there is one for all.
         """
         method = self._method
@@ -115,7 +126,9 @@ class PacketServer:
                 raise ShadowsocksError("wrong password or method: nobody known has sent this")
             user, key = found
         known = self._sessions.get(session)
-        if known is not None and known.key != key:
+        if known is None:
+            self._memory.check(session, self._now())
+        elif known.key != key:
             raise ShadowsocksError("a datagram of one user is in the session of another")
         sender = known.sender if known is not None else Sender(session, self._box(key).aead(session))
         if not sender.window.is_new(number):
@@ -128,13 +141,18 @@ class PacketServer:
         check_time(body[1:9], self._now)
         start = 11 + (body[9] << 8 | body[10])
         end = checked_end(body, start)
-        sender.window.add(number)
+        now = self._now()
         if known is None:
-            known = self._begin(sender, user, key)
-        else:
-            del self._sessions[session]
+            claim = self._memory.claim(session, now)
+            sender.window.begin_behind(claim.reached())
+            if not sender.window.is_new(number):
+                raise ShadowsocksError("replayed datagram: its number has been seen")
+            known = self._begin(sender, user, key, claim)
+        known.claim.note(max(sender.window.highest, number), now)
+        sender.window.add(number)
+        self._sessions.pop(session, None)
         self._sessions[session] = known
-        known.last_at = self._now()
+        known.last_at = now
         return known, parse_address(body, start, end), body[end:]
 
     def seal(self, session: PacketSession, address: bytes, payload: bytes | memoryview) -> bytes:
@@ -148,6 +166,11 @@ class PacketServer:
         if not method.is_aes:
             return box.seal_whole(self._random, head, body)
         return box.encrypt_head(head) + session.seal_body(head, body)
+
+    def keep(self, session: PacketSession) -> None:
+        """Keep a session whose client is silent, but is still told something."""
+        if self._sessions.get(session.id) is session:
+            session.claim.note(session.sender.window.highest, self._now())
 
     def forget(self, session: PacketSession) -> None:
         """Forget a session whose answers nobody waits for any more."""
@@ -164,13 +187,13 @@ class PacketServer:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def _begin(self, sender: Sender, user: str, key: bytes) -> PacketSession:
+    def _begin(self, sender: Sender, user: str, key: bytes, claim: Claim) -> PacketSession:
         if len(self._sessions) >= MOST_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         own = self._random(SESSION_LEN)
         while own == sender.session:  # which must not be used for both (SIP022 §3.2.2)
             own = self._random(SESSION_LEN)
-        return PacketSession(sender, user, key, own, self._box(key).aead(own))
+        return PacketSession(sender, user, key, own, self._box(key).aead(own), claim)
 
     def _box(self, key: bytes) -> Box:
         found = self._boxes.get(key)

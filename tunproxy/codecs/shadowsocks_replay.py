@@ -13,12 +13,13 @@ class SaltMemory:
     """The salts of all streams of a server; only those that have proved to know the key belong here.
 
     In the edition of 2022 a salt is kept for 60 seconds, as long as its time stamp could be believed
-    (SIP022 §3.1.4); in that of 2017, which has no time, until 100,000 others have come. Nothing is
+    (SIP022 §3.1.4); in that of 2017, which has no time, until most others have come. Nothing is
     mistaken for something seen before.
     """
 
-    def __init__(self, is_2022: bool) -> None:
+    def __init__(self, is_2022: bool, most: int = MOST_SALTS) -> None:
         self._is_2022: Final = is_2022
+        self._room: Final = most
         self._new: set[bytes] = set()
         self._old: set[bytes] = set()
         self._since = 0.0
@@ -35,7 +36,7 @@ class SaltMemory:
                 self._since = now
             elif len(self._new) >= MOST_PER_MINUTE:
                 return False
-        elif len(self._new) >= MOST_SALTS:
+        elif len(self._new) >= self._room:
             self._old = self._new
             self._new = set()
         if salt in self._new or salt in self._old:
@@ -52,6 +53,16 @@ class PacketWindow:
     def __init__(self) -> None:
         self._highest = -1
         self._seen = 0  # bit n: the packet n below the highest
+
+    @property
+    def highest(self) -> int:
+        """The highest number so far; -1 where there is none."""
+        return self._highest
+
+    def begin_behind(self, number: int) -> None:
+        """Take nothing up to number, of which it is not known what has been seen; -1: everything is new."""
+        self._highest = number
+        self._seen = _ALL if number >= 0 else 0
 
     def is_new(self, number: int) -> bool:
         """Tell whether a packet has not been seen, and is not too old to say."""

@@ -114,16 +114,18 @@ class ShadowsocksStream(Codec):
                 self._wanted = LENGTH_LEN
             elif self._next == LENGTH:
                 assert self._unsealer is not None
-                length = self._unsealer.unseal(piece)
-                size = i64(length[0]) << 8 | i64(length[1])
-                if size > self._most:
-                    raise ShadowsocksError(f"a chunk of {size} octets, where {self._most} is the most")
-                self._next = PAYLOAD
-                self._wanted = size + TAG_LEN
+                self._read_length(self._unsealer.unseal(piece))
             else:
                 self._read_start(piece, found)
         self._is_spoiled = False
         return found[0] if len(found) == 1 else b"".join(found)
+
+    def _read_length(self, length: bytes) -> None:
+        size = i64(length[0]) << 8 | i64(length[1])
+        if size > self._most:
+            raise ShadowsocksError(f"a chunk of {size} octets, where {self._most} is the most")
+        self._next = PAYLOAD
+        self._wanted = size + TAG_LEN
 
     def decode_end(self) -> bytes:
         if self._next == SALT and self._inbox.is_empty():
@@ -163,7 +165,8 @@ class ShadowsocksClient(ShadowsocksStream):
 
     What is said first goes out together with the target; ``flush`` sends the target alone where nothing has
     been said yet, so that whoever holds the codec waits a moment before it. salts, where it is given, is the
-    memory of all streams to one server: what it said before, nobody can say again (SIP022 §3.1.4).
+    memory of all streams to one server: what it said before, nobody can say again (SIP022 §3.1.4); nor what
+    we said ourselves, which in the edition of 2017 nothing tells from an answer.
     """
 
     def __init__(
@@ -204,6 +207,8 @@ class ShadowsocksClient(ShadowsocksStream):
         self._sealer = sealer
         out.append(salt)
         if not method.is_2022:
+            if self._salts is not None:
+                self._salts.is_new(salt, 0.0)
             sealer.seal_chunks(self._address + payload, 0, out)
             return
         layers = (*keys.identities, keys.key)
@@ -226,11 +231,15 @@ class ShadowsocksClient(ShadowsocksStream):
         if self._next == SALT:
             self._their_salt = bytes(piece)
             self._unsealer = Unsealer(method, method.subkey(keys.key, self._their_salt))
-            self._next = HEADER if method.is_2022 else LENGTH
+            self._next = HEADER
             self._wanted = 11 + method.key_len + TAG_LEN if method.is_2022 else LENGTH_LEN
             return
         assert self._unsealer is not None
         clear = self._unsealer.unseal(piece)
+        if not method.is_2022:  # the first length, which proves that the salt is of somebody with the key
+            self._note_salt()
+            self._read_length(clear)
+            return
         if self._next == FIRST:
             found.append(clear)
             self._next = LENGTH
@@ -241,10 +250,18 @@ class ShadowsocksClient(ShadowsocksStream):
         self._check_time(clear[1:9])
         if clear[9:-2] != self._salt:
             raise ShadowsocksError("the answer belongs to another stream")
-        if self._salts is not None and not self._salts.is_new(self._their_salt, self._now()):
-            raise ShadowsocksError("replayed session: the server has said that before")
+        self._note_salt()
         self._next = FIRST
         self._wanted = (i64(clear[-2]) << 8 | i64(clear[-1])) + TAG_LEN
+
+    def _note_salt(self) -> None:
+        if self._salts is not None and not self._salts.is_new(self._their_salt, self._now()):
+            raise ShadowsocksError("replayed session: the server has said that before")
+
+    def decode_end(self) -> bytes:
+        if self._next == HEADER and self._inbox.is_empty() and not self._method.is_2022:
+            return b""  # a salt, and nothing to say
+        return super().decode_end()
 
     def _on_silence(self) -> None:
         # A server that cannot read us says nothing, and neither does one whose target cannot be reached.

@@ -53,6 +53,7 @@ class ZstdPacker(Packer):
     """Makes frames; level is LEVEL for None."""
 
     def __init__(self, level: int | None = None, dictionary: Dictionary | None = None) -> None:
+        super().__init__(_OPENED)
         self._options: Final[dict[int, int]] = {
             CompressionParameter.compression_level: LEVEL if level is None else level,
             CompressionParameter.window_log: WINDOW_LOG,
@@ -61,7 +62,6 @@ class ZstdPacker(Packer):
         self._dictionary: Final = dictionary
         self._compressor: ZstdCompressor | None = None  # while its frame is open
         self._is_storing: bool = False
-        self._lead: bytes = _OPENED  # what goes in front of the next octets
 
     def pack(self, data: bytes | memoryview) -> bytes:
         compressor = self._compressor
@@ -105,12 +105,6 @@ class ZstdPacker(Packer):
         self._compressor = compressor
         return compressor
 
-    def _led(self, words: bytes) -> bytes:
-        if len(self._lead) > 0 and len(words) > 0:
-            words = self._lead + words
-            self._lead = b""
-        return words
-
 
 @final
 @mypyc_attr(native_class=True)
@@ -132,6 +126,14 @@ class ZstdUnpacker(Unpacker):
         self._stub: bytes = b""  # too little to tell what it is
 
     def unpack(self, data: bytes) -> bytes:
+        found = self.unpack_pieces(data)
+        if len(found) == 1:
+            one = found[0]
+            if isinstance(one, bytes):
+                return one
+        return b"".join(found)
+
+    def unpack_pieces(self, data: bytes) -> list[bytes | memoryview]:
         if len(self._rest) > 0:
             data = self._rest + data
             self._rest = b""
@@ -146,11 +148,13 @@ class ZstdUnpacker(Unpacker):
                 if room <= 0:
                     self._rest = data
                     break
-                beyond = data[room:]
-                data = data[:room]
-                room -= len(data)
-                data = self._take_raw(data, found)
-                if len(beyond) > 0:
+                if len(data) <= room:  # compiled code would copy a slice of all
+                    room -= len(data)
+                    data = self._take_raw(data, found)
+                else:
+                    beyond = data[room:]
+                    data = self._take_raw(data[:room], found)
+                    room = 0
                     data = self._stub + data + beyond
                     self._stub = b""
                 continue
@@ -187,11 +191,7 @@ class ZstdUnpacker(Unpacker):
             else:
                 self._is_full = not decompressor.needs_input
                 break
-        if len(found) == 1:
-            one = found[0]
-            if isinstance(one, bytes):
-                return one
-        return b"".join(found)
+        return found
 
     def has_more(self) -> bool:
         return self._is_full or len(self._rest) > 0
@@ -208,7 +208,7 @@ class ZstdUnpacker(Unpacker):
         while at < size:
             if self._raw_left > 0:
                 end = min(at + self._raw_left, size)
-                found.append(view[at:end])
+                found.append(data if end - at == size else view[at:end])
                 self._raw_left -= end - at
                 at = end
             elif size - at < _BLOCK_HEAD_LEN:

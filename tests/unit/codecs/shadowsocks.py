@@ -10,6 +10,7 @@ from tunproxy.codecs.shadowsocks_packet import PacketClient
 from tunproxy.codecs.shadowsocks_packet_server import PacketServer
 from tunproxy.codecs.shadowsocks_replay import SaltMemory
 from tunproxy.codecs.shadowsocks_server import ShadowsocksServer
+from tunproxy.codecs.shadowsocks_sessions import SessionMemory
 from tunproxy.codecs.shadowsocks_stream import ShadowsocksClient
 
 NEW = tuple(name for name in METHODS if method_named(name).is_2022)
@@ -89,3 +90,8 @@ class PacketEnds:
 
     def new_client(self) -> PacketClient:
         return PacketClient(self.keys, self.clock, self.random)
+
+
+def server_of(ends: PacketEnds, sessions: SessionMemory) -> PacketServer:
+    """Return one more server for the same clients, with a memory of its own."""
+    return PacketServer(ends.server_keys, ends.clock, ends.random, sessions)

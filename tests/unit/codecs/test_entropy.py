@@ -1,7 +1,15 @@
 """Whether a flow shrinks: found out cheaply, and again when it changes."""
 
 from tests.unit.codecs.streams import json_lines, noise, pieces
-from tunproxy.codecs.entropy import LEAST_PASSED, MOST_PASSED, SAMPLE, Gauge
+from tunproxy.codecs.entropy import (
+    FEW_VALUES,
+    GLANCE,
+    GLANCE_EVERY,
+    LEAST_PASSED,
+    MOST_PASSED,
+    SAMPLE,
+    Gauge,
+)
 
 TEXT = json_lines(2000)
 
@@ -91,3 +99,18 @@ def test_small_pieces_are_passed_on_until_there_is_enough_to_tell() -> None:
 def test_pieces_may_be_views() -> None:
     assert not wants(Gauge(), memoryview(noise(SAMPLE)))
     assert wants(Gauge(), memoryview(TEXT))
+
+
+def test_flow_that_looks_like_text_again_is_tried_before_it_is_due() -> None:
+    gauge = Gauge()
+    chunk = noise(1 << 16)
+    for _ in range(200):  # trials are megabytes apart
+        assert not wants(gauge, chunk)
+    assert passed_on(gauge, TEXT * 10) <= GLANCE_EVERY + (1 << 14)
+
+
+def test_text_and_noise_differ_at_a_glance() -> None:
+    for seed in range(1000):
+        assert len(set(noise(GLANCE, seed))) > FEW_VALUES
+    for at in range(0, len(TEXT) - GLANCE, 97):
+        assert len(set(TEXT[at : at + GLANCE])) <= FEW_VALUES

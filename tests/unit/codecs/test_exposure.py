@@ -115,3 +115,25 @@ def test_what_is_found_stays_found() -> None:
 def test_pieces_may_be_views() -> None:
     exposure = Exposure(reads_answers=True)
     assert exposure.look(memoryview(SECRETS[0]))
+
+
+@pytest.mark.parametrize("line", [b"EHLO mail.example\r\n", b"NICK x\r\n", b"GET /\r\n", b"up \x00\xff\n"])
+@pytest.mark.parametrize("size", [1, 6, 1000])
+def test_line_that_is_no_request_is_not_looked_behind(line: bytes, size: int) -> None:
+    assert not looked(line + b"Cookie: x\r\n" + SECRETS[0], size).is_found
+
+
+@pytest.mark.parametrize("size", [100, 5000, 100_000])
+def test_first_line_may_be_long(size: int) -> None:
+    for length in (3000, 7000, 60_000):
+        line = b"GET /" + b"a" * length + b" HTTP/1.1\r\n"
+        assert not looked(line + b"Host: a\r\n\r\n", size).is_found
+        assert looked(line + b"Cookie: x\r\n\r\n", size).is_found
+
+
+@pytest.mark.parametrize("at", [0, 1, 24, 25, 26, 200, 5000])
+def test_secret_is_found_behind_any_number_of_lines(at: int) -> None:
+    for end in (b"\n", b"\r\n"):
+        assert looked(
+            b"GET / HTTP/1.1" + end + (b"X-Y: z" + end) * at + b"Cookie: id=7" + end, 1 << 16
+        ).is_found

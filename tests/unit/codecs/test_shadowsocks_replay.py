@@ -61,6 +61,13 @@ def test_2017_keeps_the_last_hundred_thousand_and_is_bounded() -> None:
     assert not any(memory.is_new(salt, 0.0) for salt in salts(MOST_SALTS, 2 * MOST_SALTS))
 
 
+def test_2017_memory_may_be_small() -> None:
+    memory = SaltMemory(is_2022=False, most=10)
+    assert all(memory.is_new(salt, 0.0) for salt in salts(30))
+    assert len(memory._new) + len(memory._old) <= 20
+    assert not any(memory.is_new(salt, 0.0) for salt in salts(10, 20))
+
+
 def test_packets_may_overtake_each_other_and_come_once() -> None:
     chance = random.Random(7)
     numbers = list(range(5000))
@@ -93,3 +100,16 @@ def test_packets_far_ahead_do_not_grow_the_memory(leap: int) -> None:
     assert window._seen.bit_length() <= WINDOW
     assert window.is_new(0) is False
     assert not window.is_new(leap)
+
+
+def test_window_that_begins_behind_a_number_takes_only_what_follows() -> None:
+    window = PacketWindow()
+    window.begin_behind(-1)
+    assert (window.highest, window.is_new(0)) == (-1, True)
+    window.begin_behind(3000)
+    assert not any(window.is_new(number) for number in range(3001))
+    window.add(3005)
+    assert window.highest == 3005
+    assert [window.is_new(number) for number in (3000, 3001, 3004, 3005, 3006)] == [
+        False, True, True, False, True,
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ from tests.unit.codecs.shadowsocks import (
     ADDRESS,
     NEW,
     NOW,
+    OLD,
     V4,
     WITH_USERS,
     Clock,
@@ -240,6 +241,54 @@ def test_2022_answer_that_was_heard_before_is_refused(method: str) -> None:
         else:
             with pytest.raises(ShadowsocksError, match="replayed session"):
                 client.decode(answer)
+
+
+@pytest.mark.parametrize("method", OLD)
+def test_2017_answer_that_was_heard_before_is_refused_with_its_first_chunk(method: str) -> None:
+    """SIP004 has no word for which stream an answer belongs to."""
+    ends, salts = Ends(method), SaltMemory(is_2022=False)
+    first, second, third = (ShadowsocksClient(ends.keys, ADDRESS, salts) for _ in range(3))
+    ends.server.decode(first.encode(b"hello"))
+    answer = ends.server.encode(b"world")
+    assert first.decode(answer) == b"world"
+    for client in (second, third):
+        client.encode(b"hello")
+        with pytest.raises(ShadowsocksError, match="replayed session"):
+            client.decode(answer[: ends.method.key_len + LENGTH_LEN])
+
+
+@pytest.mark.parametrize("method", OLD)
+def test_2017_words_of_our_own_are_no_answer(method: str) -> None:
+    ends, salts = Ends(method), SaltMemory(is_2022=False)
+    first, second = (ShadowsocksClient(ends.keys, ADDRESS, salts) for _ in range(2))
+    said = first.encode(b"hello")
+    second.encode(b"hello")
+    for client in (first, second):
+        with pytest.raises(ShadowsocksError, match="replayed session"):
+            client.decode(said)
+
+
+@pytest.mark.parametrize("method", OLD)
+def test_2017_salt_that_proves_nothing_is_not_remembered(method: str) -> None:
+    ends, salts = Ends(method), SaltMemory(is_2022=False)
+    forged, honest = (ShadowsocksClient(ends.keys, ADDRESS, salts) for _ in range(2))
+    ends.server.decode(honest.encode(b"hello"))
+    answer = ends.server.encode(b"world")
+    forged.encode(b"hello")
+    with pytest.raises(ShadowsocksError, match="wrong password"):
+        forged.decode(answer[: ends.method.key_len] + bytes(100))
+    assert honest.decode(answer) == b"world"
+
+
+@pytest.mark.parametrize("method", OLD)
+def test_2017_server_that_sends_a_salt_and_ends_has_said_nothing(method: str) -> None:
+    ends = Ends(method)
+    ends.client.encode(b"hello")
+    assert ends.client.decode(bytes(ends.method.key_len)) == b""
+    assert ends.client.decode_end() == b""
+    assert ends.client.decode(b"\0") == b""
+    with pytest.raises(ShadowsocksError, match="truncated"):
+        ends.client.decode_end()
 
 
 def test_clock_words_name_the_difference() -> None:

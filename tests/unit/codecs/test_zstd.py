@@ -10,7 +10,7 @@ from tests.unit.codecs.test_packing import stored, unpacked
 from tunproxy.codecs.dictionary import Dictionary, train
 from tunproxy.codecs.library import CompressionParameter, ZstdCompressor, get_frame_info
 from tunproxy.codecs.zstd import WINDOW_LOG, ZstdPacker, ZstdUnpacker
-from tunproxy.flow.codec import CodecError
+from tunproxy.flow.codec import MOST_DECODED, CodecError
 
 
 def trained(seed: int) -> Dictionary:
@@ -158,3 +158,38 @@ def test_each_level_can_be_read(level: int) -> None:
     words = packer.pack(clear) + packer.end()
     assert unpacked(ZstdUnpacker(), words) == clear
     assert len(words) < len(clear) / 3
+
+
+def test_raw_octets_are_handed_on_as_parts_of_what_arrived() -> None:
+    clear = noise(300_000)
+    packer = ZstdPacker()
+    words = b"".join(packer.store([clear]))
+    unpacker = ZstdUnpacker()
+    found: list[bytes | memoryview] = []
+    for piece in pieces(words, 1 << 16):
+        parts = unpacker.unpack_pieces(piece)
+        assert all(len(part) > 0 for part in parts)
+        assert all(
+            part is piece or (isinstance(part, memoryview) and part.obj is piece) for part in parts[1:]
+        )
+        found += parts
+    assert b"".join(found) == clear
+
+
+@pytest.mark.parametrize("size", [1, 7, 65_536, 400_000])
+def test_pieces_are_what_unpack_returns(size: int) -> None:
+    packer = ZstdPacker()
+    words = packer.pack(b"a" * 5000) + packer.flush()
+    words += b"".join(packer.store([noise(300_000)])) + packer.pack(b"b" * 5000) + packer.end()
+    whole, parts = ZstdUnpacker(), ZstdUnpacker()
+    for piece in pieces(words, size):
+        data = piece
+        while True:
+            clear = whole.unpack(data)
+            assert b"".join(parts.unpack_pieces(data)) == clear
+            assert len(clear) <= MOST_DECODED
+            assert whole.has_more() == parts.has_more()
+            if not whole.has_more():
+                break
+            data = b""
+    parts.check_end()

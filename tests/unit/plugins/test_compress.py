@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.unit.codecs.streams import decoded, encoded, json_lines
+from tests.unit.progressing import Shown
 from tunproxy.errors import ConfigError
 from tunproxy.testing import PluginRunner
 
@@ -143,3 +144,16 @@ def test_command_says_which_file_it_cannot_read_or_write(tmp_path: Path) -> None
         error = compress("train", *arguments).exception
         assert isinstance(error, ConfigError)
         assert re.match(why, str(error))
+
+
+def test_training_shows_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown()
+    (tmp_path / "log.jsonl").write_bytes(json_lines(3000))
+    with PluginRunner(PLUGIN) as plugin:
+        app = plugin.commands()["compress"].app
+    monkeypatch.setattr(
+        importlib.import_module("tunproxy_plugins.compress.training"), "showing_progress", shown
+    )
+    arguments = ["train", str(tmp_path / "log.jsonl"), "-o", str(tmp_path / "x")]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert [words.split()[0] for words in shown.words] == ["reading", "reading", "learning", "trying"]

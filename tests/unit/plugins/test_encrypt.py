@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 from tests.unit.codecs.shadowsocks import NEW, WITH_USERS, password
-from tunproxy.codecs.shadowsocks_keys import server_keys
+from tunproxy.codecs.shadowsocks_keys import ShadowsocksError, server_keys
 from tunproxy.codecs.shadowsocks_replay import SaltMemory
 from tunproxy.codecs.shadowsocks_server import ShadowsocksServer
 from tunproxy.errors import ConfigError
@@ -70,6 +70,20 @@ def test_server_is_asked_for_the_target_and_for_its_name_where_that_is_known(
     target = server.target
     assert target is not None
     assert (target.name, target.address, target.port) == (name, address, 443)
+
+
+def test_what_a_server_said_to_one_flow_nobody_says_to_another() -> None:
+    made = upstream()
+    one, other = made.converse(V4).codec, made.converse(V4).codec
+    assert one is not None
+    assert other is not None
+    server = ShadowsocksServer(server_keys("aes-128-gcm", "password 1"), SaltMemory(is_2022=False))
+    server.decode(one.encode(b"hello"))
+    other.encode(b"hello")
+    answer = server.encode(b"world")
+    assert one.decode(answer) == b"world"
+    with pytest.raises(ShadowsocksError, match="replayed session"):
+        other.decode(answer)
 
 
 def test_name_that_does_not_fit_is_refused() -> None:
