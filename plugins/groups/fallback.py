@@ -4,10 +4,17 @@ from tunproxy.plugin.api import FlowInfo, Group, Upstream
 
 
 class Fallback(Group):
-    """Sends flows through the first of its members that is well, and can carry them."""
+    """Sends flows through the first of its members that is well, and can carry them.
+
+    A member that somebody chose comes first, as long as it is well.
+    """
+
+    takes_choice = True
 
     def current(self) -> Upstream | None:
-        return next((member for member in self.members if self.is_well(member)), None)
+        well = [member for member in self.members if self.is_well(member)]
+        return self.chosen_among(well) or next(iter(well), None)
 
     def pick(self, info: FlowInfo) -> Upstream | None:
-        return next(iter(self.usable(info)), None)
+        usable = self.usable(info)
+        return self.chosen_among(usable) or next(iter(usable), None)

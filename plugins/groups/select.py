@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from tunproxy.plugin.api import ConfigError, FlowInfo, Group, Upstream
+from tunproxy.plugin.api import FlowInfo, Group, Upstream
 
 
 class Select(Group):
-    """Sends flows through the chosen member: the first one, until choose says otherwise.
+    """Sends flows through the chosen member: the first one, until choose says otherwise."""
 
-    Whoever calls choose keeps the choice for the next start (chosen); it is forgotten with the group.
-    """
+    takes_choice = True
 
     def __init__(self, name: str, members: Sequence[str], chosen: str = "") -> None:
         super().__init__(name, members)
@@ -18,11 +17,7 @@ class Select(Group):
             self.choose(chosen)
 
     def choose(self, member: str) -> None:
-        """Send new flows through member from now on; raises ConfigError where it is none."""
-        if member not in self.member_names:
-            known = ", ".join(self.member_names)
-            raise ConfigError(f"group {self.name!r} has no member {member!r} (it has: {known})")
-        self.chosen = member
+        super().choose(member or self.member_names[0])
 
     def current(self) -> Upstream | None:
         return self.members[self.member_names.index(self.chosen)] if self.members else None

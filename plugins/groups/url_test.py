@@ -10,8 +10,11 @@ class UrlTest(Group):
     """Sends flows through the member with the least delay, that is well and can carry them.
 
     It stays with a member as long as no other is faster by more than tolerance, in ms. Before the first
-    test, and where none has succeeded, the first member is as good as any.
+    test, and where none has succeeded, the first member is as good as any. One that somebody chose takes all
+    flows, as long as it is well.
     """
+
+    takes_choice = True
 
     def __init__(self, name: str, members: Sequence[str], plan: Plan, tolerance: int) -> None:
         super().__init__(name, members, plan)
@@ -19,10 +22,13 @@ class UrlTest(Group):
         self._current: Upstream | None = None
 
     def current(self) -> Upstream | None:
-        return self._current
+        return self.chosen_among([member for member in self.members if self.is_well(member)]) or self._current
 
     def pick(self, info: FlowInfo) -> Upstream | None:
         usable = self.usable(info)
+        chosen = self.chosen_among(usable)
+        if chosen is not None:
+            return chosen
         tested = [(delay, member) for member in usable if (delay := self.delay_of(member)) is not None]
         if not tested:
             return usable[0] if usable else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunproxy.plugin.api import Command, FlowClosed, FlowInfo, FlowOpened, hookimpl
+from tunproxy.plugin.api import Command, FlowClosed, FlowInfo, FlowOpened, hookimpl, log_fields
 
 log = logging.getLogger("tunproxy.flows")
 
@@ -86,4 +86,5 @@ def _write(options: Options, records: Iterable[dict[str, Any]]) -> None:
         else:
             size = f"{record['up']} up, {record['down']} down"
             text = f"{record['reason']} after {record['lasted']:.3f} s, {size}, by {record['upstream']}"
-        log.info("flow %d %s%s: %s", record["flow"], record["ends"], name, text)
+        fields = log_fields(flow=record["ends"], upstream=record["upstream"], rule=record.get("why"))
+        log.info("flow %d %s%s: %s", record["flow"], record["ends"], name, text, extra=fields)

@@ -70,7 +70,7 @@ class Socks5Upstream(ProxyUpstream, DatagramUpstream):
             CONNECT,
             info.target,
             info.target_port,
-            info.host if self.knowledge.has(NAMES) is not False else "",
+            info.host if info.host and self.knowledge.has(NAMES) is not False else "",
             self._login,
             does_pipeline=self._does_pipeline,
         )

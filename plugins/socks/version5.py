@@ -17,6 +17,7 @@ IPV6: Final = 4
 NO_LOGIN: Final = 0
 LOGIN: Final = 2
 NOTHING_ACCEPTABLE: Final = 0xFF
+_WITHOUT_LOGIN: Final = bytes((5, NO_LOGIN))
 
 # What the proxy says of the target (RFC 1928 §6), and what that is here; anything else is about the proxy.
 _ABOUT_TARGET: Final = {
@@ -86,6 +87,9 @@ class Socks5Conversation(Conversation):
         return b"\x05\x02\x00\x02" if self._login[0] else b"\x05\x01\x00"
 
     def heard(self, data: bytes) -> bytes:
+        if data == _WITHOUT_LOGIN and self._step == _METHOD and not self._heard:  # as nearly all answer
+            self._step = _REPLY
+            return b"" if self._does_pipeline else self._request
         self._heard = self._heard + data if self._heard else data
         words = b""
         if self._step == _METHOD:

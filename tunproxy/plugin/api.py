@@ -18,9 +18,11 @@ from tunproxy.flow.framing import Framing, Source
 from tunproxy.flow.seal import Seal
 from tunproxy.flow.stream_framing import StreamFraming
 from tunproxy.flow.verdict import DIAL, DROP, REJECT, FlowInfo, Verdict
+from tunproxy.logs.about import about as log_fields
 from tunproxy.plugin.contributions import CodecType, Command, Resolver, Route, RuleKind, RuleTest
 from tunproxy.plugin.hookspecs import hookimpl
 from tunproxy.plugin.records import FlowClosed, FlowOpened, StreamObserver, StreamPiece
+from tunproxy.progress import showing as showing_progress
 from tunproxy.rules.facts import Facts
 from tunproxy.secret import Secret
 from tunproxy.upstream.base import (
@@ -112,11 +114,13 @@ __all__ = [
     "Verdict",
     "hold",
     "hookimpl",
+    "log_fields",
     "named_codecs",
     "reach",
     "reach_datagrams",
     "shadowsocks_address",
     "shadowsocks_keys",
+    "showing_progress",
     "start_tls",
     "tls_client",
     "zstd_dictionaries",

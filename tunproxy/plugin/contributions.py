@@ -100,7 +100,6 @@ class Command:
     app: Any  # typer is loaded by the command line only
 
 
-Contribution = Upstream | UpstreamType | RuleKind | CodecType | Resolver | Command
 Named = TypeVar("Named", Upstream, UpstreamType, RuleKind, CodecType, Resolver, Command)
 
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from tunproxy.logs.about import about
 from tunproxy.plugin.hook import Hook
 from tunproxy.plugin.ledger import Ledger
 from tunproxy.plugin.manager import Plugins
@@ -142,7 +143,8 @@ class _Subscriber:
         if self.lost == 0:
             hook = self._opened_hook or self._closed_hook
             name = hook.plugin if hook is not None else ""
-            _log.warning("plugin %s does not keep up with the flows: some it is not told of", name)
+            words = "plugin %s does not keep up with the flows: some it is not told of"
+            _log.warning(words, name, extra=about(plugin=name))
         self.lost += 1
         return False
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from types import CoroutineType
 from typing import Final, TypeVar, cast
 
+from tunproxy.logs.about import about as fields_about
 from tunproxy.plugin.hook import Hook
 
 # our choices: fewer could be bad luck; each costs a traceback in the log, and the flow what the plugin took
 MAX_FAULTS: Final = 5  # in a row
 FIRST_PAUSE: Final = 30.0  # seconds
 LONGEST_PAUSE: Final = 3600.0
+SUSPENDED: Final = "suspended for its faults"
 
 _log: Final = logging.getLogger(__name__)
 
@@ -66,7 +68,11 @@ class PluginStatistics:
 
 
 class Ledger:
-    """The accounts of all plugins of one process. clock is in seconds and never goes back."""
+    """The accounts of all plugins of one process. clock is in seconds and never goes back.
+
+    failure says why the call that ended last has no answer that counts: the plugin's fault, or that it is
+    suspended; "" where it had none to give.
+    """
 
     def __init__(
         self, budgets: Budgets | None = None, *, clock: Callable[[], float] = time.perf_counter
@@ -74,6 +80,7 @@ class Ledger:
         self._budgets: Final = budgets or Budgets()
         self._clock: Final = clock
         self._accounts: Final[dict[str, _Account]] = {}
+        self.failure = ""
 
     def may_ask(self, plugin: str) -> bool:
         """Return whether plugin is not suspended."""
@@ -97,7 +104,9 @@ class Ledger:
         account = self._account(hook.plugin)
         started = self._clock()
         if account.resumes_at and started < account.resumes_at:
+            self.failure = SUSPENDED
             return None
+        self.failure = ""
         answer: Answer | None = None
         try:
             found = hook(offered)
@@ -133,6 +142,7 @@ class Ledger:
     ) -> Answer | None:
         """Do as ask does, with a hook that is a coroutine. Only our own cancellation is raised."""
         if not self.may_ask(hook.plugin):
+            self.failure = SUSPENDED
             return None
         started = self._clock()
         answer: Answer | None = None
@@ -153,6 +163,7 @@ class Ledger:
         account.tally(hook.name).add(self._clock() - started)
         if account.in_a_row:
             account.clear()
+        self.failure = ""
         return answer
 
     def forgive(self, plugin: str) -> None:
@@ -184,6 +195,7 @@ class Ledger:
                 hook.plugin,
                 took * 1000,
                 hook.name or "a hook",
+                extra=fields_about(plugin=hook.plugin),
             )
 
     def _on_fault(self, hook: Hook, took: float, error: BaseException, deed: str, about: object) -> None:
@@ -196,9 +208,12 @@ class Ledger:
         account.in_a_row += 1
         words = " ".join(str(error).split())
         account.last_fault = words if isinstance(error, LateError) else f"{type(error).__name__}: {words}"
+        self.failure = f"failed: {account.last_fault}"
         place = f"{about}: " if str(about) else ""
         trace = None if isinstance(error, LateError) else error
-        _log.error("%splugin %s failed to %s: %s", place, name, deed, account.last_fault, exc_info=trace)
+        words = "%splugin %s failed to %s: %s"
+        fields = fields_about(plugin=name, flow=about)
+        _log.error(words, place, name, deed, account.last_fault, exc_info=trace, extra=fields)
         if account.in_a_row >= MAX_FAULTS:
             pause = account.suspend(self._clock())
             _log.error(
@@ -206,6 +221,7 @@ class Ledger:
                 name,
                 account.in_a_row,
                 pause,
+                extra=fields,
             )
 
 

@@ -1,6 +1,7 @@
 """Which plugins there are: found, imported, registered with pluggy; and why others are not."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 import pluggy
 
 from tunproxy.errors import ConfigError
+from tunproxy.logs.about import about
 from tunproxy.plugin import contributions, hookspecs
 from tunproxy.plugin.discovery import INSTALLED, Found, PluginFile, find_installed, find_plugins
 from tunproxy.plugin.hook import Hook
@@ -16,6 +18,8 @@ from tunproxy.plugin.hookspecs import PROJECT
 from tunproxy.plugin.ledger import Ledger
 from tunproxy.plugin.options import build_options
 from tunproxy.plugin.settings import PluginSettings
+
+_ARGUMENTS: Final = re.compile(r"for hook '(\w+)'.*Argument\(s\) \{(.*)\} are declared")
 
 _log: Final = logging.getLogger(__name__)
 
@@ -114,7 +118,7 @@ class Registry:
             options = build_options(f"plugin {name}", self._schema(name), entry.options)
         except (TypeError, ValueError, pluggy.PluginValidationError) as error:
             self._take_back(plugin, name)
-            self.complain(name, f"cannot be registered: {' '.join(str(error).split())}")
+            self.complain(name, f"cannot be registered: {_in_words(error)}")
             return False
         except ConfigError as error:
             self._take_back(plugin, name)
@@ -162,7 +166,8 @@ class Registry:
     def complain(self, plugin: str, why: str) -> None:
         """Report what is wrong with a plugin."""
         self._problems[plugin] = why
-        _log.error("plugin %s %s", plugin, why, exc_info=_log.isEnabledFor(logging.DEBUG))
+        trace = _log.isEnabledFor(logging.DEBUG)
+        _log.error("plugin %s %s", plugin, why, exc_info=trace, extra=about(plugin=plugin))
 
     def rank(self, hook: Hook) -> int:
         """Return what hooks are sorted by: those of the highest priority that the user gave come first."""
@@ -178,6 +183,15 @@ class Registry:
     def _take_back(self, plugin: object, name: str) -> None:
         if self._manager.get_plugin(name) is plugin:
             self._manager.unregister(name=name)
+
+
+def _in_words(error: Exception) -> str:
+    """Return what is wrong with a plugin; of pluggy's words what its author can use."""
+    text = " ".join(str(error).split())
+    found = _ARGUMENTS.search(text)
+    if found is None:
+        return text
+    return f"hook {found[1]} has no argument {found[2]} (docs/plugin-authors.md names those that it has)"
 
 
 def _at(loaded: Loaded) -> str:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
+from tunproxy.logs.about import about
 from tunproxy.plugin.discovery import Found, PluginFile, find_in_files
 from tunproxy.plugin.manager import Plugins
 from tunproxy.plugin.registry import Loaded
@@ -30,7 +31,7 @@ def renewed(plugins: Plugins, before: Iterable[PluginFile], now: Iterable[Plugin
     if not changed and not gone:
         return plugins
     for name in gone:
-        _log.info("plugin %s is gone: %s", name, old[name][0].path)
+        _log.info("plugin %s is gone: %s", name, old[name][0].path, extra=about(plugin=name))
     installed = [each for each in plugins.offered if each.path is None]
     return refreshed(plugins, [*installed, *find_in_files(plugins.settings, files)], changed)
 
@@ -73,11 +74,12 @@ def _try(new: Plugins, item: Found, old: Loaded | None) -> None:
     if why is None:
         if new.register(aside.loaded[0].plugin, name, item):
             new.ledger.forgive(name)
-            _log.info("plugin %s is loaded from %s", name, item.source)
+            _log.info("plugin %s is loaded from %s", name, item.source, extra=about(plugin=name))
     elif old is None:
         new.note(item, why)
     else:
-        _log.warning("plugin %s stays as it was: the new version %s", name, why)
+        fields = about(plugin=name)
+        _log.warning("plugin %s stays as it was: the new version %s", name, why, extra=fields)
         new.register(old.plugin, name, old.found)
         new.note(item, f"stays as it was: the new version {why}")
 

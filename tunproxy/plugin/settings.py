@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunproxy.errors import ConfigError
-
 
 @dataclass(frozen=True)
 class PluginEntry:
@@ -49,6 +47,11 @@ class PluginSettings:
         """Return whether the user speaks of a plugin as one that is to be loaded."""
         return name in self.plugins or (self.allow is not None and name in self.allow)
 
+    def written(self) -> tuple[Path, ...]:
+        """Return the folders of the files that plugins are to write: what an option called file names."""
+        named = [entry.options.get("file") for entry in self.plugins.values() if entry.enabled]
+        return tuple(Path(each).absolute().parent for each in named if isinstance(each, str) and each)
+
     def why_not(self, name: str) -> str:
         """Return why a plugin found by its entry point or in the folder is not loaded, "" if it is."""
         if name in self.deny:
@@ -74,15 +77,3 @@ def default_folder(environment: Mapping[str, str] | None = None) -> Path | None:
         user = os.path.expanduser("~") if environment is None else environment.get("HOME", "")
         home = os.path.join(user, ".config")
     return Path(home) / "tunproxy" / "plugins" if os.path.isabs(home) else None
-
-
-def split_entry(name: str, table: Mapping[str, object]) -> PluginEntry:
-    """Return the entry that ``[plugins.NAME]`` is; raises ConfigError for a wrong enabled or priority."""
-    options = dict(table)
-    enabled = options.pop("enabled", True)
-    priority = options.pop("priority", 0)
-    if not isinstance(enabled, bool):
-        raise ConfigError(f"plugin {name}: enabled: expected true or false, got {enabled!r}")
-    if isinstance(priority, bool) or not isinstance(priority, int):
-        raise ConfigError(f"plugin {name}: priority: expected a whole number, got {priority!r}")
-    return PluginEntry(enabled, priority, options)

@@ -5,14 +5,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tunproxy.decide.pipeline import Stage
+from tunproxy.decide.stage import Stage
 from tunproxy.decide.trace import note_asked, note_chosen
 from tunproxy.flow.ports import Decider
 from tunproxy.flow.targets import Targets
 from tunproxy.flow.verdict import CONVERSE, DIAL, DROP, OPEN, REJECT, FlowInfo, Verdict
 from tunproxy.plugin.hook import Hook
 from tunproxy.plugin.ledger import MAX_FAULTS as MAX_FAULTS
-from tunproxy.plugin.ledger import Ledger
+from tunproxy.plugin.ledger import SUSPENDED, Ledger
 from tunproxy.plugin.waiting import Waiting
 from tunproxy.upstream.base import OpenUpstream, Upstream
 from tunproxy.upstream.proxy import ProxyUpstream
@@ -58,11 +58,13 @@ class PluginStage(Stage):
             if not hook.is_async:
                 started = time.perf_counter()
                 verdict = self._ledger.ask(hook, offered, checked, deed=DEED, about=info)
-                note_asked(info, hook.plugin, (time.perf_counter() - started) * 1000, verdict)
+                self._note(info, hook, started, verdict)
                 if verdict is not None:
                     return verdict
-            elif info.protocol != "icmp" and self._ledger.may_ask(hook.plugin):
-                return self._waiting[at].verdict_for(info)
+            elif info.protocol != "icmp":
+                if self._ledger.may_ask(hook.plugin):
+                    return self._waiting[at].verdict_for(info)
+                note_asked(info, hook.plugin, 0.0, SUSPENDED)
         return None
 
     async def wait(self, info: FlowInfo, place: int) -> Verdict:
@@ -81,12 +83,17 @@ class PluginStage(Stage):
             hook = self._hooks[place]
             started = time.perf_counter()
             verdict = await self._ledger.wait_for(hook, offered, checked, deed=DEED, about=info)
-            note_asked(info, hook.plugin, (time.perf_counter() - started) * 1000, verdict)
+            self._note(info, hook, started, verdict)
             if verdict is None:
                 verdict = self.ask(info, place + 1)
             if verdict is None or not isinstance(verdict.opener, Waiting):
                 return verdict
             place = verdict.opener.place
+
+    def _note(self, info: FlowInfo, hook: Hook, started: float, verdict: Verdict | None) -> None:
+        """Note what the plugin that was asked last had to say."""
+        said = verdict if verdict is not None else self._ledger.failure or None
+        note_asked(info, hook.plugin, (time.perf_counter() - started) * 1000, said)
 
     def faults(self) -> dict[str, int]:
         """Return how often each plugin failed."""

@@ -19,6 +19,7 @@ from typing import Final
 
 from tunproxy.errors import ConfigError, UpstreamError
 from tunproxy.flow.codec import Codec
+from tunproxy.flow.ports import Abilities
 from tunproxy.flow.verdict import DIAL, OPEN, FlowInfo, Verdict
 from tunproxy.upstream.datagrams import DatagramUpstream
 from tunproxy.upstream.knowledge import ICMP, UDP, Knowledge
@@ -100,10 +101,18 @@ class Upstream(ABC):
         """Return what verdict_for says of every flow, so that nobody need ask; None where it depends."""
         return None
 
+    def tcp_constant(self, why: str = "") -> Verdict | None:
+        """Return what verdict_for says of every TCP flow; None where it depends."""
+        return self.constant(why)
+
     def carries(self, info: FlowInfo) -> bool:
         """Tell whether such a flow can go this way, as far as is known; what is not known is tried."""
         knowledge = self.knowledge
         return knowledge.is_blank or knowledge.carries(info)
+
+    def tcp_abilities(self) -> Abilities | None:
+        """Return what says for every TCP flow that carries need not be asked; None where it has to be."""
+        return self.knowledge if type(self).carries is Upstream.carries else None
 
 
 class DialUpstream(Upstream):

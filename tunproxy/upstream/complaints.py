@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from tunproxy.logs.about import about
+
 # our choices
 QUIET: Final = 10.0  # seconds in which the same complaint is counted only
 MAX_KEPT: Final = 64  # complaints that are told apart; beyond, each is told
@@ -15,27 +17,29 @@ MAX_KEPT: Final = 64  # complaints that are told apart; beyond, each is told
 class Complaints:
     """Tells each complaint once, and after QUIET seconds how many more there have been, if any.
 
-    tell is called with a line, as a logger's method is.
+    tell is called with a line and its fields, as a logger's method is.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[..., object]) -> None:
         self._loop: Final = loop
         self._tell: Final = tell
         self._more: Final[dict[str, int]] = {}  # by complaint, those that nobody was told of
+        self._upstreams: Final[dict[str, str]] = {}  # by complaint, for the fields of a line
         self._timers: Final[dict[str, asyncio.TimerHandle]] = {}
 
-    def take(self, what: str, why: str) -> bool:
-        """Take the complaint why about what, a flow.
+    def take(self, what: str, why: str, upstream: str = "", rule: str = "") -> bool:
+        """Take the complaint why about what, a flow, and an upstream, which rule has sent it to.
 
         Return whether a timer was set, which the loop has to be given a turn for.
         """
         if why in self._more:
             self._more[why] += 1
             return False
-        self._tell("%s: %s", what, why)
+        self._tell("%s: %s", what, why, extra=about(flow=what, upstream=upstream, rule=rule))
         if len(self._more) >= MAX_KEPT or self._loop.is_closed():
             return False
         self._more[why] = 0
+        self._upstreams[why] = upstream
         self._timers[why] = self._loop.call_later(QUIET, self._on_quiet, why)
         return True
 
@@ -46,6 +50,7 @@ class Complaints:
         for why in list(self._more):
             self._summarize(why)
         self._more.clear()
+        self._upstreams.clear()
         self._timers.clear()
 
     def _on_quiet(self, why: str) -> None:
@@ -54,10 +59,11 @@ class Complaints:
             self._more[why] = 0
             self._timers[why] = self._loop.call_later(QUIET, self._on_quiet, why)
         else:
-            del self._more[why]
+            del self._more[why], self._upstreams[why]
 
     def _summarize(self, why: str) -> bool:
         count = self._more[why]
         if count:
-            self._tell("%s more %s: %s", count, "flow" if count == 1 else "flows", why)
+            fields = about(upstream=self._upstreams[why])
+            self._tell("%s more %s: %s", count, "flow" if count == 1 else "flows", why, extra=fields)
         return count > 0

@@ -13,6 +13,7 @@ from typing import Final
 
 from tunproxy.flow.ports import DatagramRequest
 from tunproxy.flow.verdict import FlowInfo, Verdict
+from tunproxy.logs.about import about
 from tunproxy.upstream.answers import check_way, discard_way
 from tunproxy.upstream.base import REFUSED, Dialer, OpenError, Upstream
 from tunproxy.upstream.datagrams import DatagramStream, DatagramUpstream, DatagramWay
@@ -127,9 +128,12 @@ class DatagramOpenings:
         try:
             await opened.ended()
         except Exception:
-            _log.exception("%s: upstream %s is faulty", way.info, way.verdict.upstream)
+            fields = about(flow=way.info, upstream=way.verdict.upstream, rule=way.verdict.why)
+            _log.exception("%s: upstream %s is faulty", way.info, way.verdict.upstream, extra=fields)
         if self._take(way):
-            _log.info("%s: upstream %s ended the way for datagrams", way.info, way.verdict.upstream)
+            fields = about(flow=way.info, upstream=way.verdict.upstream, rule=way.verdict.why)
+            words = "%s: upstream %s ended the way for datagrams"
+            _log.info(words, way.info, way.verdict.upstream, extra=fields)
             way.request.ended()
 
     def _on_time_limit(self, way: "_Way") -> None:

@@ -49,6 +49,7 @@ class Group(Upstream):
         self.plan: Final = plan
         self.watch: Watch | None = None
         self.members: tuple[Upstream, ...] = ()
+        self.chosen = ""  # the member that somebody chose, as it is written in member_names
         self._health: Health | None = None
         self._usable: Final[dict[tuple[str, int, bool], _Usable]] = {}
 
@@ -72,6 +73,27 @@ class Group(Upstream):
 
         Called for each flow. Must not block or raise.
         """
+
+    takes_choice: bool = False  # whether somebody may choose a member
+
+    def choose(self, member: str) -> None:
+        """Send new flows through member from now on, "" for none in particular. Raises ConfigError.
+
+        Whoever calls this keeps the choice; it is forgotten with the group.
+        """
+        if not self.takes_choice:
+            raise ConfigError(f"group {self.name!r} chooses by itself")
+        if member and member not in self.member_names:
+            known = ", ".join(self.member_names)
+            raise ConfigError(f"group {self.name!r} has no member {member!r} (it has: {known})")
+        self.chosen = member
+
+    def chosen_among(self, usable: Sequence[Upstream]) -> Upstream | None:
+        """Return the member that somebody chose, where it is among usable."""
+        if not self.chosen:
+            return None
+        member = self.members[self.member_names.index(self.chosen)]
+        return member if member in usable else None
 
     def choose_for(self, info: FlowInfo) -> Upstream | None:
         """Return what pick says, and note that the group is in use."""

@@ -16,9 +16,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol
 
+from tunproxy.logs.about import about
 from tunproxy.upstream.base import Dialer, OpenError, Unreached, Upstream
 from tunproxy.upstream.history import SUSPECT, WELL, Record
-from tunproxy.upstream.probe import TEST_TIMEOUT, TEST_URL, explore, fetch
+from tunproxy.upstream.probe import TEST_TIMEOUT, TEST_URL, Expected, explore, fetch
 from tunproxy.upstream.watch import Entry, Exploration, kept
 from tunproxy.upstream.watch import Plan as Plan
 from tunproxy.upstream.watch import Watch as Watch
@@ -32,7 +33,7 @@ CANCEL_LIMIT: Final = 1.0  # seconds that cancelled tests get to clean up
 
 _log: Final = logging.getLogger(__name__)
 
-Fetch = Callable[[Upstream, str, Dialer, int], Awaitable[float]]
+Fetch = Callable[[Upstream, str, Dialer, Expected], Awaitable[float]]
 Explore = Callable[[Upstream, Dialer], Awaitable[None]]
 
 
@@ -81,6 +82,10 @@ class Health:
         """Return what is known of an upstream through a URL; None where it was never tested."""
         entry = self._records.get((upstream.name, url))
         return entry.record if entry is not None else None
+
+    def records(self) -> dict[str, list[Record]]:
+        """Return everything that is known, by the names of upstreams."""
+        return {name: [entry.record for entry in entries] for name, entries in self._by_name.items()}
 
     def state(self, upstream: Upstream, url: str = TEST_URL) -> int:
         """Return WELL, SUSPECT or DEAD."""
@@ -163,13 +168,34 @@ class Health:
                 self.changes += 1
             self._schedule(entry, max(self._clock(), entry.tested_at + HINT_SPACING))
 
-    async def test(self, upstream: Upstream, url: str = TEST_URL, timeout: float = TEST_TIMEOUT) -> int:
-        """Test an upstream now; return what it took in ms. Raises OpenError saying why it failed."""
+    def renew(self) -> None:
+        """Test everything that is in use anew, soon: the network is another one. Never raises."""
+        now = self._clock()
+        for entry in self._records.values():
+            if entry.watches and not all(watch.is_asleep for watch in entry.watches):
+                self._schedule(entry, now)
+        for exploration in self._explored.values():
+            exploration.due_at = min(exploration.due_at, now)
+        self._arm()
+
+    async def test(
+        self,
+        upstream: Upstream,
+        url: str = TEST_URL,
+        timeout: float = TEST_TIMEOUT,
+        expected: Expected | None = None,
+    ) -> int:
+        """Test an upstream now; return what it took in ms. Raises OpenError saying why it failed.
+
+        expected None: the status that groups want which test it with this URL.
+        """
         entry = self._records.get((upstream.name, url))
         if entry is None:
             entry = self._records[upstream.name, url] = Entry(Record(upstream, url))
             self._index()
-        await self._test(entry, timeout, 0)
+        if expected is None:
+            expected = next((watch.plan.status for watch in entry.watches if watch.plan.status), 0)
+        await self._test(entry, timeout, expected)
         if entry.record.delay is None:
             raise OpenError(f"test of {upstream.name} failed: {entry.record.problem}")
         return entry.record.delay
@@ -271,14 +297,15 @@ class Health:
             try:
                 await self._explore(due.upstream, self._dialer)
             except Exception as error:  # a plugin's fault must not end the checker
-                _log.error("upstream %s: cannot find out what it carries", due.name, exc_info=error)
+                words = "upstream %s: cannot find out what it carries"
+                _log.error(words, due.name, exc_info=error, extra=about(upstream=due.name))
             due.due_at = self._clock() + self._jittered(EXPLORED_FOR)
             self._arm()
 
     def _jittered(self, wait: float) -> float:
         return wait * (1 + JITTER * (2 * self._jitter() - 1))
 
-    async def _test(self, entry: Entry, timeout: float, status: int) -> None:
+    async def _test(self, entry: Entry, timeout: float, expected: Expected) -> None:
         """Test once, and note the result."""
         record = entry.record
         if self._dialer is None:
@@ -287,7 +314,7 @@ class Health:
         entry.tested_at = self._clock()
         try:
             async with asyncio.timeout(timeout):
-                seconds = await self._fetch(record.upstream, record.url, self._dialer, status)
+                seconds = await self._fetch(record.upstream, record.url, self._dialer, expected)
         except TimeoutError:
             record.failed(f"no answer within {timeout:g} s", self._wall_clock())
         except Exception as error:  # whatever a plugin's upstream raises
@@ -297,11 +324,11 @@ class Health:
         self.changes += 1
         if (record.state == WELL) != (before == WELL):
             now_is = f"dead: {record.problem}" if record.problem else "well"
-            _log.info("upstream %s is %s", entry.name, now_is)
+            _log.info("upstream %s is %s", entry.name, now_is, extra=about(upstream=entry.name))
 
 
-async def _fetch(upstream: Upstream, url: str, dialer: Dialer, status: int) -> float:
-    return await fetch(upstream, url, dialer, expected=status)
+async def _fetch(upstream: Upstream, url: str, dialer: Dialer, expected: Expected) -> float:
+    return await fetch(upstream, url, dialer, expected=expected)
 
 
 async def _explore(upstream: Upstream, dialer: Dialer) -> None:

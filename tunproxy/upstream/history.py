@@ -10,7 +10,6 @@ from tunproxy.upstream.base import Upstream
 WELL: Final = 0  # or not known to be otherwise
 SUSPECT: Final = 1  # a flow could not reach it; a test is under way
 DEAD: Final = 2  # the last test failed
-STATE_NAMES: Final = ("well", "suspect", "dead")
 
 # our choices
 KEPT: Final = 10  # as many results as Clash's API shows

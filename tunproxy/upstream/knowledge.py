@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from tunproxy.flow.ports import Abilities
 from tunproxy.flow.verdict import FlowInfo
 
 # the abilities
@@ -39,20 +40,22 @@ class Fact:
     until: float
 
 
-class Knowledge:
+class Knowledge(Abilities):
     """The abilities of one upstream. clock returns seconds that never go back."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self._clock: Final = clock
         self._declared: Final[dict[str, Fact]] = {}
         self._learned: Final[dict[str, Fact]] = {}
-        self.is_blank = True  # nothing was ever said or learned: so it is with most, and asked for every flow
+        self.is_blank = True  # nothing was ever said or learned
 
     def declare(self, ability: str, has: bool) -> None:
         """Note what does not change, in place of all that was known."""
         self.is_blank = False
         self._declared[ability] = Fact(has, "declared", self._clock(), float("inf"))
         self._learned.pop(ability, None)
+        self._sum_up()
 
     def learn(self, ability: str, has: bool, how: str = "seen", lasts: float = LASTS) -> None:
         """Note for some seconds what the upstream showed.
@@ -65,10 +68,12 @@ class Knowledge:
             return
         if declared is not None and has:
             self._learned.pop(ability, None)
+            self._sum_up()
             return
         now = self._clock()
         self.is_blank = False
         self._learned[ability] = Fact(has, how, now, now + lasts)
+        self._sum_up()
 
     def fact(self, ability: str) -> Fact | None:
         """Return what is known of an ability, None where nothing is."""
@@ -77,6 +82,7 @@ class Knowledge:
             if self._clock() < fact.until:
                 return fact
             del self._learned[ability]
+            self._sum_up()
         return self._declared.get(ability)
 
     def has(self, ability: str) -> bool | None:
@@ -95,6 +101,15 @@ class Knowledge:
         if len(info.target) == 16 and self.has(IPV6) is False:
             return bool(info.host) and self.has(NAMES) is True
         return True
+
+    def _sum_up(self) -> None:
+        """Note whether anything that is known is about TCP flows; also what has been forgotten meanwhile."""
+        self.any_tcp = all(
+            fact.has
+            for known in (self._declared, self._learned)
+            for ability, fact in known.items()
+            if ability in (TCP, IPV6)
+        )
 
     def report(self) -> dict[str, Fact]:
         """Return all that is known now, by ability."""

@@ -17,6 +17,7 @@ from tunproxy import clock
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.ports import DatagramRequest, Opener, OpenRequest, SocketMaker
 from tunproxy.flow.verdict import FlowInfo, Verdict
+from tunproxy.logs.about import about
 from tunproxy.upstream.answers import check_stream, discard_stream, socket_in
 from tunproxy.upstream.base import REFUSED, SILENT, Opened, OpenUpstream, Unreached, Upstream
 from tunproxy.upstream.complaints import Complaints
@@ -32,6 +33,7 @@ from tunproxy.upstream.failures import (
 )
 from tunproxy.upstream.proxy import ProxyUpstream
 from tunproxy.upstream.sockets import KernelSockets
+from tunproxy.upstream.types import URL_NAME
 
 # our choices
 TIME_LIMIT: Final = 30.0  # seconds: longer than a handshake through two slow proxies, shorter than patience
@@ -181,12 +183,14 @@ class AsyncOpener(Opener):
         self._failed += 1
         name = verdict.upstream
         if is_the_upstreams(error):
-            self._complain(str(info), name, words_of(error))
+            self._complain(str(info), name, words_of(error), verdict.why)
         elif isinstance(error, (OSError, EOFError)):
-            _log.info("%s: upstream %s: %s", info, name, words_of(error))
+            fields = about(flow=info, upstream=name, rule=verdict.why)
+            _log.info("%s: upstream %s: %s", info, name, words_of(error), extra=fields)
         else:
             self._faults[name] += 1
-            _log.error("%s: upstream %s is faulty", info, name, exc_info=error)
+            fields = about(flow=info, upstream=name, rule=verdict.why)
+            _log.error("%s: upstream %s is faulty", info, name, exc_info=error, extra=fields)
         self._note(verdict, error)
         return errno_of(error)
 
@@ -205,19 +209,20 @@ class AsyncOpener(Opener):
         return self.explain(info, verdict, Unreached(why, error, who=who))
 
     def on_trouble(self, info: FlowInfo, verdict: Verdict, why: str) -> None:
-        self._complain(str(info), verdict.upstream, why)
+        self._complain(str(info), verdict.upstream, why, verdict.why)
 
     def on_spoiled(self, upstream: str, error: BaseException) -> None:
         self._complain("a flow was cut", upstream, f"its stream was spoiled: {words_of(error)}")
 
-    def _complain(self, what: str, upstream: str, why: str) -> None:
+    def _complain(self, what: str, upstream: str, why: str, rule: str = "") -> None:
         """Tell people what failed: the same of one upstream once, and then how often."""
-        if self._complaints.take(what, f"upstream {upstream}: {why}"):
+        who = "the upstream" if upstream == URL_NAME else f"upstream {upstream}"
+        if self._complaints.take(what, f"{who}: {why}", upstream, rule):
             self._dataplane.yield_loop()
 
     def _on_time_limit(self, opening: "_Opening") -> None:
         name = opening.verdict.upstream
-        self._complain(str(opening.info), name, f"not open after {self._time_limit:g} s")
+        self._complain(str(opening.info), name, f"not open after {self._time_limit:g} s", opening.verdict.why)
         if self._settle(opening):
             self._failed += 1
             self._note(opening.verdict, TimeoutError("not open in time"))

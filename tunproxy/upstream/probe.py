@@ -23,6 +23,8 @@ TEST_TIMEOUT: Final = 5.0  # seconds
 IPV6_TARGET: Final = ("2001:4860:4860::8888", 53)  # of the same people as the URL's: nobody else hears of us
 MAX_HEAD: Final = 16_384  # octets of an answer before its first line is over
 
+Expected = int | frozenset[int]  # the status that an answer must have, 0 for any; or all that will do
+
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] ([0-9]{3})\b[^\n]*\n")
 _CLIENT: Final = bytes(4)  # nobody's address
 
@@ -70,13 +72,13 @@ class Url:
 
 
 async def fetch(
-    upstream: Upstream, url: str, dialer: Dialer, *, expected: int = 0, tls: ssl.SSLContext | None = None
+    upstream: Upstream, url: str, dialer: Dialer, *, expected: Expected = 0, tls: ssl.SSLContext | None = None
 ) -> float:
     """Ask for url through upstream; return how long it took until the answer began, in seconds.
 
-    expected is the status that the answer must have, 0 for any. tls checks the server's certificate where
-    the URL wants it; what the system trusts, unless given. Raises what opening raises, OpenError for an
-    answer that is none, and ssl.SSLError. There is no time limit here.
+    expected is the status that the answer must have, or several, 0 for any. tls checks the server's
+    certificate where the URL wants it; what the system trusts, unless given. Raises what opening raises,
+    OpenError for an answer that is none, and ssl.SSLError. There is no time limit here.
     """
     where = Url(url)
     loop = asyncio.get_running_loop()
@@ -97,8 +99,12 @@ async def fetch(
             if not data:
                 raise OpenError("the stream ended before an answer came")
             head += data if codec is None else codec.decode(data)
-        if expected and int(found[1]) != expected:
-            raise OpenError(f"the answer has status {int(found[1])} instead of {expected}")
+        status = int(found[1])
+        if isinstance(expected, int):
+            if expected and status != expected:
+                raise OpenError(f"the answer has status {status} instead of {expected}")
+        elif status not in expected:
+            raise OpenError(f"the answer has status {status}, which is none of those expected")
     finally:
         opened.sock.close()
     upstream.knowledge.learn(TCP, True, "probed")

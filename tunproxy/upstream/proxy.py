@@ -20,6 +20,7 @@ from tunproxy.flow.codec import Codec
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.layered import Layered, decode_all
 from tunproxy.flow.verdict import CONVERSE, FlowInfo, Verdict
+from tunproxy.logs.about import about
 from tunproxy.upstream.base import Dialer, Opened, OpenError, OpenUpstream, Unreached
 from tunproxy.upstream.failures import errno_of
 from tunproxy.upstream.tls import NoTlsError, start_tls
@@ -63,7 +64,7 @@ class ProxyUpstream(OpenUpstream):
         self.tls: Final = None if tls is None else client_of(tls)
         self.server_name: Final = server_name or (self.tls.server_name if self.tls else "") or self.host
         self.cautions = self.tls.warnings if self.tls else ()
-        self.is_address: Final = _is_address(self.host)
+        self.is_address: Final = is_address(self.host)
         self.is_bare = tls is None
         self._is_plain_told = False
 
@@ -120,7 +121,8 @@ class ProxyUpstream(OpenUpstream):
         """Do without TLS, as the user allows, and tell so once."""
         if not self._is_plain_told:
             self._is_plain_told = True
-            _log.warning("upstream %s: speaks no TLS, so its flows go in the clear (allow-plain)", self.name)
+            words = "upstream %s: speaks no TLS, so its flows go in the clear (allow-plain)"
+            _log.warning(words, self.name, extra=about(upstream=self.name))
         sock = await reach(self, dialer)
         try:
             codec = await self.secure(sock, with_tls=False)
@@ -246,7 +248,8 @@ def _can_be_a_host(host: str) -> bool:
     return host.isprintable() and not set(" /@") & set(host)
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Tell whether host is an address, not a name; a link-local one may have its zone behind it."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

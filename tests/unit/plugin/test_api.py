@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.plugin.distribution import distribution
-from tunproxy.control.policy import load_policy
+from tunproxy.control.policy import build_policy, built_in_sources
 from tunproxy.flow.verdict import DIAL, FlowInfo
 from tunproxy.plugin import api
 from tunproxy.plugin.manager import Plugins
@@ -52,7 +52,7 @@ def test_every_name_is_explained_in_the_page_for_authors() -> None:
 
 
 def test_ten_line_example_refuses_plain_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decider = load_policy(load(example("no_http"), tmp_path, monkeypatch)).decider
+    decider = build_policy(built_in_sources(), load(example("no_http"), tmp_path, monkeypatch)).decider
     verdict = decider.decide(flow("192.0.2.7", 80))
     assert (verdict.kind, verdict.why) == (api.REJECT, "plain HTTP is not allowed here")
     assert decider.decide(flow("192.0.2.7", 443)).kind == DIAL

@@ -97,6 +97,23 @@ def test_ask_answer_that_comes_too_late_is_a_fault(caplog: pytest.LogCaptureFixt
     assert caplog.records[0].exc_info is None, "time has no traceback"
 
 
+def test_why_there_is_no_answer_is_said_of_the_last_call() -> None:
+    desk = Desk()
+    said = []
+    for act in (fail, lambda: None, desk.takes(0.06), lambda: 1):
+        desk.ask(act)
+        said.append(desk.ledger.failure)
+    assert said == [
+        "failed: RuntimeError: out of order",
+        "",
+        "failed: it took 60 ms, 50 are the limit",
+        "",
+    ]
+    desk.fails(MAX_FAULTS)
+    assert desk.ask(lambda: 1) is None
+    assert desk.ledger.failure == "suspended for its faults"
+
+
 def test_suspended_plugin_is_asked_again_after_a_pause() -> None:
     desk = Desk()
     desk.fails(MAX_FAULTS)

@@ -169,6 +169,13 @@ def test_register_plugin_whose_options_do_not_fit_leaves_it_out(bad: object, why
     assert plugins.hooks("contribute_options") == []
 
 
+def test_argument_that_a_hook_does_not_have_is_said_in_a_line() -> None:
+    plugins = Plugins(PluginSettings())
+    assert not plugins.register(plugin(decide_flow=lambda flow: flow), "bad")
+    told = "hook decide_flow has no argument 'flow' (docs/plugin-authors.md names those that it has)"
+    assert plugins.problems == {"bad": f"cannot be registered: {told}"}
+
+
 def test_load_all_keeps_to_what_the_user_allows(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.py").write_text(GOOD.replace("found", name))

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tunproxy.errors import ConfigError
-from tunproxy.plugin.settings import PluginEntry, PluginSettings, default_folder, split_entry
+from tunproxy.plugin.settings import PluginEntry, PluginSettings, default_folder
 
 
 def test_why_not_nothing_said_loads_everything() -> None:
@@ -47,20 +46,3 @@ def test_default_folder_of_another_environment_is_that_users() -> None:
     assert default_folder({"HOME": "/home/v"}) == Path("/home/v/.config/tunproxy/plugins")
     assert default_folder({"HOME": "/home/v", "XDG_CONFIG_HOME": "/x"}) == Path("/x/tunproxy/plugins")
     assert default_folder({}) is None
-
-
-def test_split_entry_keeps_the_plugins_own_options() -> None:
-    entry = split_entry("x", {"enabled": False, "priority": -3, "ports": [1]})
-    assert entry == PluginEntry(False, -3, {"ports": [1]})
-
-
-@pytest.mark.parametrize(
-    ("table", "why"),
-    [
-        ({"enabled": 1}, "enabled: expected true or false, got 1"),
-        ({"priority": True}, "priority: expected a"),
-    ],
-)
-def test_split_entry_wrong_type_is_told(table: dict[str, object], why: str) -> None:
-    with pytest.raises(ConfigError, match=f"plugin x: {why}"):
-        split_entry("x", table)

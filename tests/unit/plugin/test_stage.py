@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.unit.decide.world import World, flow
 from tunproxy.plugin.api import DROP, REJECT, DialUpstream, FlowInfo, Verdict
 from tunproxy.plugin.manager import Hook
 from tunproxy.plugin.stage import MAX_FAULTS, PluginStage
@@ -99,3 +100,18 @@ def test_decide_good_answer_in_between_forgives(answer: object) -> None:
         plugin.answer = answer
         asked.decide(FLOW)
     assert plugin.calls == 3 * MAX_FAULTS
+
+
+def test_record_tells_a_fault_and_a_pause_from_no_opinion() -> None:
+    """What explain shows of a flow: who failed has not been without an opinion."""
+    bad, silent = Deciding(RuntimeError("broken")), Deciding()
+    asked = stage(bad=bad, silent=silent)
+
+    def said() -> list[object]:
+        info = flow()
+        found = World().ruling.trace(info)
+        asked.decide(info)
+        return [answer for _, _, answer in found.asked]
+
+    assert [said() for _ in range(MAX_FAULTS)] == [["failed: RuntimeError: broken", None]] * MAX_FAULTS
+    assert said() == ["suspended for its faults", None]

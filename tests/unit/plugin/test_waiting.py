@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.unit.decide.world import World, flow
 from tests.unit.plugin.test_stage import FLOW, UPSTREAMS
 from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.verdict import DROP, OPEN, REJECT, FlowInfo, Verdict
@@ -151,3 +152,21 @@ def test_stage_waits_under_the_plugins_name() -> None:
     assert verdict is not None
     assert verdict.upstream == "plugin slow"
     assert isinstance(verdict.opener, Waiting)
+
+
+def test_record_tells_why_a_coroutine_has_no_answer(loop: VirtualLoop) -> None:
+    """Also that it was not asked: it is suspended."""
+    ledger = Ledger(clock=loop.clock)
+    stage = PluginStage([hook("a", RuntimeError("broken")), sync("b", None)], UPSTREAMS, ledger)
+
+    def said() -> list[object]:
+        info = flow()
+        found = World().ruling.trace(info)
+        if stage.decide(info) is not None:
+            loop.run(stage.wait(info, 0))
+        return [answer for _, _, answer in found.asked]
+
+    assert said() == ["failed: RuntimeError: broken", None]
+    while ledger.may_ask("a"):
+        said()
+    assert said() == ["suspended for its faults", None]

@@ -166,6 +166,30 @@ def test_url_test_fastest_that_dies_is_left() -> None:
     assert world.takes("g") == "b"
 
 
+@pytest.mark.parametrize("kind", ["url-test", "fallback"])
+def test_member_that_somebody_chose_comes_first_as_long_as_it_is_well(kind: str) -> None:
+    world = World({"g": {"type": kind, "members": ["a", "b", "c"]}})
+    world.tested("g", a=10, b=500, c=500)
+    group = world.group("g")
+    group.choose("b")
+    assert (world.takes("g"), group.current()) == ("b", world.all["b"])
+    world.tested("g", b=0)
+    assert (world.takes("g"), group.current()) == ("a", world.all["a"])
+    world.tested("g", b=900)
+    assert world.takes("g") == "b"
+    group.choose("")
+    assert world.takes("g") == "a"
+    with pytest.raises(ConfigError, match="no member 'd'"):
+        group.choose("d")
+
+
+@pytest.mark.parametrize("kind", ["load-balance", "relay"])
+def test_group_that_chooses_by_itself_says_so(kind: str) -> None:
+    world = World({"g": {"type": kind, "members": ["p"]}}, p=proxy("http://192.0.2.1", "p"))
+    with pytest.raises(ConfigError, match="group 'g' chooses by itself"):
+        world.group("g").choose("p")
+
+
 def test_url_test_flow_that_the_fastest_cannot_carry_changes_nothing_for_others() -> None:
     web = proxy("http://192.0.2.1", "web")
     world = World({"g": {"type": "url-test", "members": ["a", "web"], "tolerance": 0}}, web=web)

@@ -31,6 +31,8 @@ def test_log_notes_beginnings_where_they_are_wanted(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.INFO), PluginRunner(PLUGIN, {"opened": True}) as plugin:
         plugin.tell_opened(OPENED)
     assert "(www.example.org): opened by work" in caplog.text
+    (record,) = [each for each in caplog.records if each.name == "tunproxy.flows"]
+    assert vars(record)["about"] == {"flow": str(INFO), "upstream": "work", "rule": "rule 3"}
 
 
 def test_file_has_a_json_object_a_line_and_the_command_adds_it_up(tmp_path: Path) -> None:

@@ -23,7 +23,11 @@ def test_validities_of_a_chain_are_in_its_order() -> None:
     assert 1.9 < found[1].days_left(now_utc()) < 2.1
 
 
-@pytest.mark.parametrize("pem", [b"", b"nothing", make("a.test").key_pem(), make("a.test").pem[:100]])
+@pytest.mark.parametrize(
+    "pem",
+    [b"", b"nothing", make("a.test").key_pem(), make("a.test").pem[:100]],
+    ids=["nothing", "a word", "a key", "a part"],
+)
 def test_validities_of_something_else_are_an_error(pem: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         validities(pem)

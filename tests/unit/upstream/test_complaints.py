@@ -24,7 +24,7 @@ def told() -> list[str]:
 
 @pytest.fixture
 def taking(loop: asyncio.AbstractEventLoop, told: list[str]) -> Complaints:
-    return Complaints(loop, lambda form, *words: told.append(form % words))
+    return Complaints(loop, lambda form, *words, extra: told.append(form % words))
 
 
 def wait(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
@@ -81,3 +81,13 @@ def test_too_many_kinds_are_told_each_and_not_kept(taking: Complaints, told: lis
     assert len(told) == 3 * MAX_KEPT
     assert not taking.take("a flow", f"it said {3 * MAX_KEPT - 1}")
     assert len(told) == 3 * MAX_KEPT + 1
+
+
+def test_fields_say_which_flow_rule_and_upstream(loop: asyncio.AbstractEventLoop) -> None:
+    told: list[object] = []
+    taking = Complaints(loop, lambda *words, extra: told.append(extra["about"]))
+    for number in range(3):
+        taking.take(f"flow {number}", "upstream x: dead", "x", "DOMAIN,a,x")
+    wait(loop, 0.03)
+    assert told == [{"flow": "flow 0", "upstream": "x", "rule": "DOMAIN,a,x"}, {"upstream": "x"}]
+    taking.close()

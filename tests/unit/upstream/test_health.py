@@ -254,6 +254,24 @@ def test_test_on_demand_answers_or_says_why_not(bench: Bench) -> None:
     assert len(bench.tests.asked) == 2
 
 
+def test_test_on_demand_wants_the_status_that_the_group_wants(bench: Bench) -> None:
+    wanted: list[object] = []
+
+    async def fetch(upstream: Upstream, url: str, dialer: Dialer, expected: object) -> float:
+        wanted.append(expected)
+        return 0.1
+
+    bench.health._fetch = fetch  # type: ignore[assignment]
+    watch = eager("a", status=204, interval=1000)
+    bench.health.adopt([watch])
+    bench.start()
+    bench.call(bench.health.test(watch.upstreams[0]))
+    bench.call(bench.health.test(watch.upstreams[0], "http://other/"))
+    bench.call(bench.health.test(watch.upstreams[0], expected=frozenset((200,))))
+    assert [each for each in wanted if each != 204] == [0, frozenset((200,))]
+    assert wanted.count(204) == 2  # the first test, and the one that was asked for
+
+
 def test_test_before_the_start_is_refused(bench: Bench) -> None:
     with pytest.raises(OpenError, match="no tests before the start"):
         bench.call(bench.health.test(DialUpstream("a")))
@@ -320,3 +338,15 @@ def test_exploring_that_fails_is_logged_and_tried_again(
 @pytest.mark.parametrize("call", [lambda health, a: health.state(a), lambda health, a: health.record(a)])
 def test_upstream_never_heard_of_is_taken_as_well(call: Callable[..., object]) -> None:
     assert not call(Health(), DialUpstream("x"))
+
+
+def test_all_that_is_in_use_is_tested_anew_in_another_network(bench: Bench) -> None:
+    lazy = Watch(upstreams("b"), Plan(interval=100))
+    bench.health.adopt([eager("a", interval=100), lazy], upstreams("c"))
+    bench.start()
+    bench.run(10)
+    assert (len(bench.tests.of("a")), bench.tests.of("b"), len(bench.explored)) == (1, [], 1)
+    bench.health.renew()
+    bench.run(1)
+    assert bench.tests.of("a")[1:] == [10.0]
+    assert (bench.tests.of("b"), len(bench.explored)) == ([], 2), "what sleeps is left asleep"

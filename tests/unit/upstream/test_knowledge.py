@@ -108,3 +108,27 @@ def test_blank_is_of_whom_nothing_was_ever_said() -> None:
         assert knowledge.is_blank
         note(knowledge)
         assert not knowledge.is_blank
+
+
+def test_any_tcp_flow_goes_until_something_is_known_of_tcp() -> None:
+    clock = Clock()
+    for missing in (TCP, IPV6):
+        known = Knowledge(clock)
+        known.declare(UDP, False)
+        known.declare(ICMP, False)
+        known.declare(TCP, True)
+        assert known.any_tcp
+        known.learn(missing, False)
+        assert not known.any_tcp
+        clock.now += LASTS
+        assert known.carries(flow(target="2001:db8::7"))  # who asks finds out that it has been forgotten
+        assert known.any_tcp
+
+
+def test_who_carries_by_other_rules_has_to_be_asked() -> None:
+    class Choosy(DialUpstream):
+        def carries(self, info: FlowInfo) -> bool:
+            return info.target_port == 80
+
+    assert DialUpstream("x").tcp_abilities() is not None
+    assert Choosy("x").tcp_abilities() is None

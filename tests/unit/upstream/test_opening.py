@@ -28,6 +28,7 @@ from tunproxy.upstream.base import (
 from tunproxy.upstream.failures import errno_of
 from tunproxy.upstream.opening import AsyncOpener
 from tunproxy.upstream.sockets import KernelSockets
+from tunproxy.upstream.types import URL_NAME
 
 pytestmark = pytest.mark.filterwarnings("error")  # a socket that nobody closed, a task nobody awaited
 
@@ -38,8 +39,8 @@ Open = Callable[[FlowInfo, Dialer], Awaitable[object]]
 class Proxy(OpenUpstream):
     """An upstream whose conversation is what a test hands in."""
 
-    def __init__(self, conversation: Open) -> None:
-        super().__init__("proxy")
+    def __init__(self, conversation: Open, name: str = "proxy") -> None:
+        super().__init__(name)
         self.conversation = conversation
 
     async def open(self, info: FlowInfo, dialer: Dialer) -> socket.socket:
@@ -206,6 +207,15 @@ def test_open_honest_failure_is_told_and_is_no_fault(bench: Bench, error: Except
 def test_open_upstreams_own_words_are_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.answer_to(raising(OpenError("wrong password for 'joe'")))
     assert "192.0.2.7:80: upstream proxy: wrong password for 'joe'" in caplog.text
+
+
+def test_open_upstream_of_the_command_line_has_no_name(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    unnamed = Proxy(raising(OpenError("wrong")), URL_NAME)
+    bench.opener.open(FLOW, unnamed.verdict_for(FLOW), Request())
+    bench.run(0.1)
+    assert "192.0.2.7:80: the upstream: wrong" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,17 @@ def test_fetch_answer_that_is_not_wanted_has_failed(answer: bytes, message: str)
     assert message in str(caught.value)
 
 
+def test_fetch_takes_any_of_several_statuses() -> None:
+    def ask(*statuses: int) -> float:
+        port = serve(web([], b"HTTP/1.1 204 No Content\r\n\r\n"))
+        url, expected = f"http://127.0.0.1:{port}/", frozenset(statuses)
+        return run(lambda dialer: fetch(DialUpstream("direct"), url, dialer, expected=expected))
+
+    assert ask(200, 204) > 0
+    with pytest.raises(OpenError, match="status 204, which is none of those expected"):
+        ask(200, 203)
+
+
 @pytest.mark.needs("openssl")
 def test_fetch_over_tls_checks_the_certificate(certificate: Path) -> None:
     theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
