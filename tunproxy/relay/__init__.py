@@ -9,8 +9,9 @@ Promises
 Theory of operation
     ``workers`` is the first process: it binds the places to listen at and forks. A ``worker`` is an asyncio
     loop; the kernel divides the clients between the workers (``listening``, SO_REUSEPORT). They share the
-    counts of ``metrics``, in memory, each with a part of its own, and nothing else; ``scrape`` sums them up
-    for Prometheus, ``limits`` looks at those of a user.
+    counts of ``metrics``, in memory, each with a part of its own, and what was said to Shadowsocks before
+    (``shared_salts``, ``shared_sessions``, each in a ``shared_memory``), and nothing else; ``scrape`` sums
+    the counts up for Prometheus, ``limits`` looks at those of a user.
 
     A ``connection`` begins as a coroutine that reads a ``stream``: inside TLS or not (``tls_server``), HTTP
     (``http_connect``) or SOCKS (``socks``), which end in a Request (``requests``) or a RequestFailed
@@ -19,8 +20,8 @@ Theory of operation
     one was agreed on.
 
     Datagrams: ``connect_udp`` inside a stream, ``socks_udp`` beside one, ``outlet`` to their targets.
-    ``shadowsocks_server`` and ``shadowsocks_udp`` are a listener of their own, in the first worker alone,
-    because what was said before must be remembered in one place.
+    ``shadowsocks_server`` is a listener of its own. ``shadowsocks_udp`` is in every worker: a session
+    stays in the one that heard it first, and what others hear of it is handed over (``desks``).
 
     ``settings`` are the keys of relay.toml, ``reading`` reads it; ``service`` is what connections share.
 """

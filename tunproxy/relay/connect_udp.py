@@ -1,6 +1,10 @@
-"""UDP to one target, inside a client's stream as capsules (RFC 9298)."""
+"""UDP to one target, inside a client's stream as capsules (RFC 9298).
 
-import asyncio
+When the stream or the target's socket is of no use any more, both are closed (§3.1). Packets are not
+fragmented: what is too large for the way is dropped, in silence.
+"""
+
+import errno
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -12,37 +16,48 @@ from tunproxy.relay.limits import Account
 from tunproxy.relay.metrics import DATAGRAMS_DOWN, DATAGRAMS_DROPPED, DATAGRAMS_UP
 from tunproxy.relay.outlet import AT_ONCE, MAX_DATAGRAM
 from tunproxy.relay.stream import READ_SIZE, Stream
+from tunproxy.relay.stream_bound import StreamBound
 
 if TYPE_CHECKING:
     from tunproxy.relay.service import Service
 
 
-class UdpTunnel:
+# What a socket says that is of no use any more (RFC 9298 §3.1): its target, or the host, refuses.
+_UNUSABLE: Final = (
+    errno.ECONNREFUSED, errno.ENOPROTOOPT, errno.EACCES, errno.EPERM, errno.EHOSTUNREACH, errno.ENETUNREACH,
+)  # fmt: skip
+_MTU_DISCOVER: Final = {  # level, option, and the value that sets DF (linux/in.h, linux/in6.h)
+    socket.AF_INET: (socket.IPPROTO_IP, 10, 2),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 23, 2),
+}
+
+
+class UdpTunnel(StreamBound):
     """One tunnel. Datagrams that the client's stream has no room for are dropped, as UDP's are."""
 
     def __init__(self, stream: Stream, end: End, port: int, account: Account, service: "Service") -> None:
         """Raises RequestFailed where there is no socket to be had."""
-        self._loop: Final = asyncio.get_running_loop()
-        self._stream: Final = stream
+        super().__init__(stream, service)
         self._account: Final = account
-        self._service: Final = service
         self._unsent: bytes = b""
-        self._task = asyncio.current_task()
-        self.active_at = self._loop.time()
         self.idle_limit: Final = service.config.limits.udp_idle
         try:
             self._sock: Final = socket.socket(end[0], socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            self._sock.setsockopt(*_MTU_DISCOVER[end[0]])
             self._sock.connect((end[1], port))
         except OSError as error:
             raise failure_of(error) from error
 
-    @property
-    def is_half_open(self) -> bool:
-        return False
+    def close(self) -> None:
+        """Close the socket to the target; the stream is its owner's, and is told that nothing follows."""
+        if not self._unsent:
+            self._stream.finish()
+        for sock in (self._sock, self._stream.sock):
+            self._loop.remove_reader(sock.fileno())
+            self._loop.remove_writer(sock.fileno())
+        self._sock.close()
 
-    async def run(self) -> None:
-        """Carry datagrams until the client's stream ends, or is none."""
-        self._service.begin(self)
+    async def _attend(self) -> None:
         self._loop.add_reader(self._sock.fileno(), self._on_datagrams)
         reader = CapsuleReader()
         stream = self._stream
@@ -60,33 +75,18 @@ class UdpTunnel:
                 if stream.codec is not None:
                     data = stream.codec.decode(data)
                     self._say(stream.codec.answer())
-        except (RemoteProtocolError, OSError) as error:
-            if isinstance(error, RemoteProtocolError):
-                self._service.complaints.take(stream.peer, str(error))
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._task is not None or task is None:  # not by cut: somebody else's
-                raise
-            task.uncancel()
-
-    def cut(self, why: str) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-
-    def close(self) -> None:
-        """Close the socket to the target; the stream is its owner's."""
-        self._service.end(self)
-        for sock in (self._sock, self._stream.sock):
-            self._loop.remove_reader(sock.fileno())
-            self._loop.remove_writer(sock.fileno())
-        self._sock.close()
+        except RemoteProtocolError as error:
+            self._service.complaints.take(stream.peer, str(error))
 
     def _send(self, payload: bytes) -> None:
+        if not self._account.admits(len(payload)):
+            self._service.tally.add(DATAGRAMS_DROPPED)
+            return
         try:
             self._sock.send(payload)
-        except OSError:  # no room, or an ICMP error about an earlier one
+        except OSError as error:  # no room, too large, or an ICMP error about an earlier one
             self._service.tally.add(DATAGRAMS_DROPPED)
+            self._on_error(error)
             return
         self._service.tally.add(DATAGRAMS_UP)
         self._account.on_up(len(payload))
@@ -99,9 +99,10 @@ class UdpTunnel:
                 payload = self._sock.recv(MAX_DATAGRAM)
             except BlockingIOError:
                 break
-            except OSError:
+            except OSError as error:
+                self._on_error(error)
                 continue
-            if self._unsent:
+            if self._unsent or not self._account.admits(len(payload)):
                 self._service.tally.add(DATAGRAMS_DROPPED)
                 continue
             self._service.tally.add(DATAGRAMS_DOWN)
@@ -111,6 +112,13 @@ class UdpTunnel:
             words = b"".join(found)
             codec = self._stream.codec
             self._say(words if codec is None else codec.encode(words) + codec.flush())
+
+    def _on_error(self, error: OSError) -> None:
+        """End the tunnel where its socket is of no use any more."""
+        if error.errno in _UNUSABLE:
+            why = failure_of(error)
+            self._service.note("%s: connect-udp is over: %s", self._stream.peer, why)
+            self.cut(str(why))
 
     def _say(self, words: bytes) -> None:
         """Send words to the client; what it does not take is kept, and datagrams are dropped meanwhile."""

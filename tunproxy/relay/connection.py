@@ -6,15 +6,12 @@ import socket
 import ssl
 from typing import Final
 
-from tunproxy.flow.codec import Codec
 from tunproxy.flow.layered import Layered
 from tunproxy.relay import http_connect, socks
 from tunproxy.relay.connect_udp import UdpTunnel
-from tunproxy.relay.dialing import prepare
 from tunproxy.relay.failures import BAD, LIMIT, LOGIN, UNSUPPORTED, HungUp, RequestFailed
 from tunproxy.relay.limits import Account
 from tunproxy.relay.metrics import OPEN
-from tunproxy.relay.pump import Flow
 from tunproxy.relay.requests import CONNECT, CONNECT_UDP, Request
 from tunproxy.relay.service import Service
 from tunproxy.relay.socks_udp import Association
@@ -47,7 +44,6 @@ class Connection:
         """Never raises but when cancelled."""
         service, stream = self._service, self._stream
         try:
-            prepare(stream.sock)
             async with asyncio.timeout(service.config.limits.handshake):
                 request = await self._hear()
             if request is not None:
@@ -114,13 +110,14 @@ class Connection:
         chosen = service.choose_codec(request.codecs)
         target = await service.dialer.connect(request.host, request.port)
         try:
-            bound = target.getsockname()[:2]
             if self._is_socks:
-                words = socks.granted(bound)
+                words = socks.granted(target.getsockname()[:2])
             else:
                 words = http_connect.granted(request, "" if chosen is None else str(chosen))
-            async with asyncio.timeout(service.config.limits.handshake):
-                await stream.say(words)
+            unsaid = stream.say_at_once(words)
+            if unsaid:
+                async with asyncio.timeout(service.config.limits.handshake):
+                    await stream.say_rest(unsaid)
             codec, early = stream.codec, stream.rest
             if chosen is not None:
                 made = service.make_codec(chosen)
@@ -132,30 +129,10 @@ class Connection:
         except BaseException:
             target.close()
             raise
-        self._begin(request, account, target, codec, early)
-
-    def _begin(
-        self, request: Request, account: Account, target: socket.socket, codec: Codec | None, early: bytes
-    ) -> None:
-        service = self._service
-        began_at = asyncio.get_running_loop().time()
-        what = f"{account.name} {self._stream.peer} -> {request}"
-
-        def on_over(flow: Flow, why: str) -> None:
-            service.end(flow)
-            service.tally.add(OPEN, -1)
-            account.end()
-            if "spoiled" in why:
-                service.complaints.take(what, why)
-            service.note("flow %s: %s (up %d, down %d octets, %.1f s)", what, why, flow.up, flow.down,
-                         flow.active_at - began_at)  # fmt: skip
-
         self._is_ours = False
-        service.tally.on_outcome("opened")
+        what = f"{account.name} {stream.peer} -> {request}"
         service.note("flow %s: opened%s", what, f" ({request.codecs})" if request.codecs else "")
-        flow = Flow(self._stream.sock, codec, target, account, on_over)
-        service.begin(flow)
-        flow.start(early)
+        service.carry(what, account, stream.sock, codec, target, early)
 
     async def _connect_udp(self, request: Request, account: Account) -> None:
         service = self._service

@@ -1,7 +1,10 @@
 """From a target that is asked for to a connected socket: names are looked up, every address is judged."""
 
 import asyncio
+import errno
+import os
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -13,6 +16,7 @@ from tunproxy.relay.targets import Targets
 RESOLVERS: Final = 32  # look-ups at a time: a slow one must not hold up the others
 MAX_ADDRESSES: Final = 8  # of one name that are tried
 MAX_KEPT: Final = 4096  # judgements about who answers
+REFUSALS_LAST: Final = 1.0  # seconds: addresses may become ours meanwhile
 MAX_NAME: Final = 253  # octets (RFC 1035 §2.3.4)
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 120), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
@@ -33,6 +37,8 @@ class Dialer:
         self._time_limit: Final = time_limit
         self._threads: Final = ThreadPoolExecutor(RESOLVERS, "resolve")
         self._answers: Final[dict[tuple[str, int], bool]] = {}
+        self._refusals: Final[dict[tuple[str, int, str], str]] = {}
+        self._refusals_until = 0.0
 
     def close(self) -> None:
         """Wait for nothing more."""
@@ -69,8 +75,9 @@ class Dialer:
         ends = await self._allowed(host, port)
         for number, (family, address) in enumerate(ends):
             try:
-                left = len(ends) - number
-                async with asyncio.timeout(self._time_limit / 2 if left > 1 else None):
+                if number == len(ends) - 1:
+                    return await _dial(family, address, port)
+                async with asyncio.timeout(self._time_limit / 2):
                     return await _dial(family, address, port)
             except TimeoutError as error:
                 last = error if error.errno else TimeoutError(110, "timed out")
@@ -90,7 +97,7 @@ class Dialer:
         found = []
         why = ""
         for end in ends:
-            refused = self._targets.refuses(end[1], port, name)
+            refused = self._refusal(end[1], port, name)
             if refused:
                 why = refused
             else:
@@ -98,6 +105,18 @@ class Dialer:
         if not found:
             raise RequestFailed(DENIED, why)
         return found[:MAX_ADDRESSES]
+
+    def _refusal(self, address: str, port: int, name: str) -> str:
+        """Return why an address is refused, "" where it is not, as it was found out a moment ago."""
+        now = time.monotonic()
+        if now >= self._refusals_until or len(self._refusals) >= MAX_KEPT:
+            self._refusals.clear()
+            self._refusals_until = now + REFUSALS_LAST
+        key = (address, port, name)
+        found = self._refusals.get(key)
+        if found is None:
+            found = self._refusals[key] = self._targets.refuses(address, port, name)
+        return found
 
     async def _look_up(self, host: str, port: int) -> list[End]:
         if not can_be_a_name(host):
@@ -134,11 +153,32 @@ async def _dial(family: socket.AddressFamily, address: str, port: int) -> socket
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         prepare(sock)
-        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        error = sock.connect_ex((address, port))
+        if error == errno.EINPROGRESS:
+            await _until_writable(sock)
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+async def _until_writable(sock: socket.socket) -> None:
+    """Wait; what asyncio has for connecting parses the address once more, and takes twice as long."""
+    loop = asyncio.get_running_loop()
+    writable = loop.create_future()
+    loop.add_writer(sock.fileno(), _wake, writable)
+    try:
+        await writable
+    finally:
+        loop.remove_writer(sock.fileno())
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def prepare(sock: socket.socket) -> None:

@@ -17,6 +17,12 @@ MAX_HEAD: Final = 16_384
 REALM: Final = "tunproxy"
 
 _AUTHORITY: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/?#@\s]+)):([0-9]{1,5})")
+# What most clients send, and the library reads no other way: a complete head of CONNECT in ASCII, without
+# folded lines, in which no field stands twice and none speaks of a body.
+_PLAIN: Final = re.compile(
+    rb"CONNECT ([!-~]+) HTTP/1\.1\r\n((?:[A-Za-z0-9!#$%&'*+.^_`|~-]+:[\t -~]*\r\n)+)\r\n"
+)
+_OF_BODIES: Final = frozenset(("content-length", "transfer-encoding"))
 _UDP_PATH: Final = re.compile(r"(?:https?://[^/]+)?/\.well-known/masque/udp/([^/]+)/([0-9]{1,5})/?")
 
 
@@ -31,6 +37,10 @@ class HttpHead:
 
 async def read_head(stream: Stream) -> HttpHead:
     """Read a request's head; what follows it stays in stream.rest. Raises RequestFailed, HungUp."""
+    plain = plain_head(stream.rest)
+    if plain is not None:
+        head, stream.rest = plain
+        return head
     machine = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
     while True:
         data, stream.rest = stream.rest, b""
@@ -50,6 +60,23 @@ async def read_head(stream: Stream) -> HttpHead:
         if event is not h11.NEED_DATA:
             raise RequestFailed(BAD, "that is no request")
         await stream.more()
+
+
+def plain_head(data: bytes) -> tuple[HttpHead, bytes] | None:
+    """Return the head that data begins with, and the rest; None where that is for the library to tell."""
+    found = _PLAIN.match(data)
+    if found is None:
+        return None
+    fields: dict[str, str] = {}
+    for line in found[2].decode("ascii").split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        key = name.lower()
+        if key in fields or key in _OF_BODIES:
+            return None
+        fields[key] = value.strip(" \t")
+    if "host" not in fields:
+        return None
+    return HttpHead("CONNECT", found[1].decode("ascii"), fields), data[found.end() :]
 
 
 async def understand(head: HttpHead, users: Users) -> Request:

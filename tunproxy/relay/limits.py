@@ -31,6 +31,7 @@ class Account:
         self._tally: Final = tally
         self._now: Final = now
         self._free_at = 0.0  # when what has passed is paid for
+        self._datagram_at = 0.0  # when the next datagram may pass
 
     def begin(self) -> bool:
         """Take a connection; False where the user has all it may have."""
@@ -45,6 +46,19 @@ class Account:
         self.open -= 1
         self._tally.on_end(self.number)
 
+    def admits(self, count: int) -> bool:
+        """Tell whether a datagram of so many octets may pass, which cannot wait: else it is to be dropped.
+
+        Streams, which can, have what datagrams leave them, and never take theirs.
+        """
+        if not self._rate:
+            return True
+        now = self._now()
+        if self._datagram_at > now:
+            return False
+        self._datagram_at = max(self._datagram_at, now - BURST) + count / self._share()
+        return True
+
     def on_up(self, count: int) -> float:
         """Count octets from the client; return for how many seconds no more may be taken from it."""
         self._tally.on_up(self.number, count)
@@ -57,7 +71,9 @@ class Account:
 
     def _pay(self, count: int) -> float:
         now = self._now()
-        share = self.open / max(self._tally.flows_of(self.number), self.open, 1)
-        rate = max(self._rate * share, 1.0)
-        self._free_at = max(self._free_at, now - BURST) + count / rate
+        self._free_at = max(self._free_at, now - BURST) + count / self._share()
         return max(0.0, self._free_at - now)
+
+    def _share(self) -> float:
+        """Return how many octets a second are this worker's."""
+        return max(self._rate * self.open / max(self._tally.flows_of(self.number), self.open, 1), 1.0)

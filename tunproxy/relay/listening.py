@@ -9,10 +9,13 @@ from typing import Final
 
 from tunproxy.errors import ConfigError, SystemChangeError
 from tunproxy.relay.addresses import Listen, peer_name
+from tunproxy.relay.dialing import prepare
+from tunproxy.relay.last_clients import let_nobody_begin, let_speak
 
 # our choices
 BACKLOG: Final = 1024
 AT_ONCE: Final = 64  # clients that are accepted before others have their turn
+LAST_HANDSHAKES: Final = 0.25  # seconds in which clients complete theirs: a way round the world
 PAUSE: Final = 0.2  # seconds without accepting, where there is no descriptor left
 
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -35,6 +38,8 @@ def bind(listen: Listen, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, listen.host != "::")
+        if kind == socket.SOCK_STREAM:
+            prepare(sock)  # whoever is accepted inherits it
         sock.bind((listen.host, listen.port))
     except OSError as error:
         sock.close()
@@ -96,17 +101,33 @@ class Acceptor:
         self._sock: Final = sock
         self._on_client: Final = on_client
         self._resume: asyncio.TimerHandle | None = None
+        self._closing: asyncio.TimerHandle | None = None
         self._is_told = False
         sock.listen(BACKLOG)
         self._loop.add_reader(sock.fileno(), self._accept, AT_ONCE)
 
+    @property
+    def is_closed(self) -> bool:
+        return self._sock.fileno() < 0
+
+    def finish(self) -> None:
+        """Let nobody begin any more, take who has begun, and close in a moment."""
+        if self.is_closed or self._closing is not None:
+            return
+        if let_nobody_begin(self._sock):
+            self._closing = self._loop.call_later(LAST_HANDSHAKES, self.close)
+        else:
+            self.close()
+
     def close(self) -> None:
         """Take whom the kernel has let in already, and nobody after that."""
-        if self._sock.fileno() < 0:
+        if self.is_closed:
             return
-        if self._resume is not None:
-            self._resume.cancel()
-        self._accept(BACKLOG)
+        let_nobody_begin(self._sock)
+        for timer in (self._resume, self._closing):
+            if timer is not None:
+                timer.cancel()
+        self._accept(BACKLOG + 1)  # as many as the kernel keeps
         self._loop.remove_reader(self._sock.fileno())
         if self._resume is not None:
             self._resume.cancel()
@@ -124,6 +145,8 @@ class Acceptor:
                     return
                 continue  # that client has gone before it came (accept(2), "Error handling")
             client.setblocking(False)
+            if self._closing is not None:
+                let_speak(client)
             self._on_client(client, peer_name(address))
 
     def _pause(self, error: OSError) -> None:

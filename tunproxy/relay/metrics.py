@@ -4,6 +4,7 @@ A worker's part stays when it dies, as counts never go back; only what was open 
 """
 
 import mmap
+import os
 from collections.abc import Sequence
 from typing import Final, final
 
@@ -11,7 +12,7 @@ from tunproxy.relay.failures import KINDS
 
 _WORD: Final = 8
 
-# What is counted once for a worker. "open" is a gauge.
+# What is counted once for a worker. "open" and the PID are no counts.
 ACCEPTED: Final = 0
 OPEN: Final = 1
 TURNED_AWAY: Final = 2  # connections beyond the limit
@@ -19,7 +20,8 @@ DATAGRAMS_UP: Final = 3
 DATAGRAMS_DOWN: Final = 4
 DATAGRAMS_DROPPED: Final = 5
 STARTS: Final = 6
-_FIXED: Final = 7
+PID: Final = 7  # of the worker
+_FIXED: Final = 8
 
 PROTOCOLS: Final = ("http", "connect-udp", "socks5", "socks5-udp", "shadowsocks", "shadowsocks-udp")
 OUTCOMES: Final = ("opened", *KINDS, "hung-up", "too-slow", "tls", "garbage")
@@ -49,6 +51,10 @@ class Board:
         """Return the sum over the workers of one count."""
         return sum(self.cells[worker * self.width + at] for worker in range(self.workers))
 
+    def pids(self) -> list[int]:
+        """Return the processes of the workers; 0 for one that has not begun."""
+        return [self.cells[worker * self.width + PID] for worker in range(self.workers)]
+
     def protocol(self, number: int) -> int:
         """Return how many requests came by PROTOCOLS[number]."""
         return self.total(_PROTOCOLS_AT + number)
@@ -73,6 +79,7 @@ class Tally:
         for user in range(len(board.users)):
             self._cells[_USERS_AT + user * _PER_USER + FLOWS_OPEN] = 0
         self._cells[STARTS] += 1
+        self._cells[PID] = os.getpid()
 
     def add(self, what: int, count: int = 1) -> None:
         """Count one of the fixed things, such as ACCEPTED."""

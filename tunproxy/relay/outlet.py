@@ -76,7 +76,7 @@ class Outlet:
         self._send(end, port, payload)
 
     def _send(self, end: End | None, port: int, payload: bytes) -> None:
-        if end is None:
+        if end is None or not self._account.admits(len(payload)):
             self._tally.add(DATAGRAMS_DROPPED)
             return
         try:
@@ -105,7 +105,8 @@ class Outlet:
                 continue
             if self._is_closed:
                 return
-            if not self._dialer.may_answer(sender[0], sender[1]):
+            may_answer = self._dialer.may_answer(sender[0], sender[1])
+            if not may_answer or not self._account.admits(len(payload)):
                 self._tally.add(DATAGRAMS_DROPPED)
                 continue
             self._tally.add(DATAGRAMS_DOWN)

@@ -17,13 +17,13 @@ from tunproxy.relay.limits import Account
 
 # our choices
 BUFFER_SIZE: Final = 1 << 18
-CODED_SIZE: Final = 1 << 16  # of one read that goes through a codec
+CODED_SIZE: Final = 1 << 16  # of one read that goes through a codec; BUFFER_SIZE where the last was as large
+MOST_PIECES: Final = 512  # that are sent uncopied; the kernel takes 1024 (IOV_MAX)
 FLUSH_AFTER: Final = 0.001  # seconds: who sends without a pause is flushed in the next one
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing is resetting
 
 # how flows end
 CLOSED: Final = "closed"
-IDLE: Final = "idle"
 DRAINED: Final = "cut: the relay ends"
 
 _buffer: Final = memoryview(bytearray(BUFFER_SIZE))  # what is read is passed on, or copied, at once
@@ -35,7 +35,7 @@ class End:
 
     __slots__ = (
         "codec", "flush_at", "has_ended", "has_more", "is_at_end", "is_broken", "is_ending", "is_held",
-        "is_reading", "is_unfolding", "name", "other", "sock", "unsent",
+        "is_reading", "is_unfolding", "is_writing", "name", "other", "read_size", "sock", "unsent",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, name: str, codec: Codec | None) -> None:
@@ -44,7 +44,9 @@ class End:
         self.codec: Final = codec
         self.other: End = self
         self.unsent: bytes | memoryview = b""
+        self.read_size = CODED_SIZE
         self.is_reading = False
+        self.is_writing = False  # the loop tells when it takes more
         self.is_held = False  # by the limit of its user
         self.has_more = False  # of what arrived in its codec
         self.is_unfolding = False
@@ -114,9 +116,9 @@ class Flow:
             return
         self.is_over = True
         for end in (self.client, self.target):
-            fd = end.sock.fileno()
-            self._loop.remove_reader(fd)
-            self._loop.remove_writer(fd)
+            if end.is_reading:
+                self._loop.remove_reader(end.sock.fileno())
+            self._stop_writing(end)
             if end.flush_at is not None:
                 end.flush_at.cancel()
             end.sock.close()
@@ -130,13 +132,15 @@ class Flow:
         is_coded = source.codec is not None or sink.codec is not None
         try:
             # What goes into a codec may stay there: it has octets of its own.
-            data = source.sock.recv(CODED_SIZE) if is_coded else b""
+            data = source.sock.recv(source.read_size) if is_coded else b""
             count = len(data) if is_coded else source.sock.recv_into(_buffer)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             self.cut(f"reset by the {source.name}")
             return
+        is_pause = count < source.read_size
+        source.read_size = BUFFER_SIZE if count >= CODED_SIZE else CODED_SIZE
         if source.codec is not None:
             source.is_at_end = count == 0
             self._decode(source, data)
@@ -147,18 +151,20 @@ class Flow:
             if sink.codec is None:
                 self._write(sink, _buffer[:count])
             else:
-                self._encode(sink, data)
+                self._encode(sink, data, is_pause)
 
     def _decode(self, source: End, data: bytes) -> None:
         """Take what arrived from an end with a codec, or more of what had; pass on what it unfolds to."""
         codec = source.codec
         assert codec is not None
         try:
-            clear = codec.decode(data) if data or source.has_more else b""
+            clear = codec.decode_pieces(data) if data or source.has_more else []
             has_more = codec.has_more()
             has_ended = False
             if not has_more and (source.is_at_end or codec.has_ended()):
-                clear += codec.decode_end()  # raises where it was cut off
+                rest = codec.decode_end()  # raises where it was cut off
+                if rest:
+                    clear.append(rest)
                 has_more = codec.has_more()
                 has_ended = not has_more
             words = codec.answer()
@@ -168,8 +174,8 @@ class Flow:
         if words and not source.is_ending:
             self._write(source, words)
         if clear:
-            self._count(source, len(clear))
-            self._write(source.other, clear)
+            self._count(source, sum(map(len, clear)))
+            self._write_pieces(source.other, clear)
         source.has_more = has_more
         if self.is_over:
             return
@@ -184,21 +190,23 @@ class Flow:
         if source.has_more and self._may_read(source):
             self._decode(source, b"")
 
-    def _encode(self, sink: End, data: bytes) -> None:
+    def _encode(self, sink: End, data: bytes, is_pause: bool) -> None:
         codec = sink.codec
         assert codec is not None
-        is_pause = len(data) < CODED_SIZE
         try:
-            words = codec.encode(data)
-            if is_pause and codec.keeps():
-                words += codec.flush()
+            words = codec.encode_pieces([data])
+            keeps = codec.keeps()
+            if is_pause and keeps:
+                rest = codec.flush()
+                if rest:
+                    words.append(rest)
         except Exception as error:
             self.cut(f"the stream for the {sink.name} is spoiled: {error}")
             return
-        if not is_pause and sink.flush_at is None:
+        if keeps and not is_pause and sink.flush_at is None:
             sink.flush_at = self._loop.call_later(FLUSH_AFTER, self._flush, sink)
         if words:
-            self._write(sink, words)
+            self._write_pieces(sink, words)
 
     def _flush(self, sink: End) -> None:
         sink.flush_at = None
@@ -232,6 +240,28 @@ class Flow:
         self._update(source)
         self._finish(sink)
 
+    def _write_pieces(self, sink: End, pieces: list[bytes | memoryview]) -> None:
+        """Do what ``_write`` does with pieces in a row; they are not copied where they are taken at once."""
+        if len(pieces) == 1:
+            self._write(sink, pieces[0])
+            return
+        if sink.unsent or sink.is_broken or self.is_over or len(pieces) > MOST_PIECES:
+            self._write(sink, b"".join(pieces))
+            return
+        try:
+            sent = sink.sock.sendmsg(pieces)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self._on_broken(sink)
+            return
+        for number, piece in enumerate(pieces):
+            if sent < len(piece):
+                rest = [memoryview(piece)[sent:], *pieces[number + 1 :]]
+                self._keep(sink, b"".join(rest))
+                return
+            sent -= len(piece)
+
     def _write(self, sink: End, data: bytes | memoryview) -> None:
         """Send data; what is not taken is kept, and nothing more is read for this end until it is gone."""
         if sink.is_broken or self.is_over:
@@ -248,9 +278,19 @@ class Flow:
             return
         if sent < len(data):
             rest = data[sent:]
-            sink.unsent = bytes(rest) if isinstance(rest, memoryview) else memoryview(rest)
-            self._loop.add_writer(sink.sock.fileno(), self._on_writable, sink)
-            self._update(sink.other)
+            self._keep(sink, bytes(rest) if isinstance(rest, memoryview) else memoryview(rest))
+
+    def _keep(self, sink: End, rest: bytes | memoryview) -> None:
+        """Send the rest when sink takes more."""
+        sink.unsent = rest
+        sink.is_writing = True
+        self._loop.add_writer(sink.sock.fileno(), self._on_writable, sink)
+        self._update(sink.other)
+
+    def _stop_writing(self, sink: End) -> None:
+        if sink.is_writing:
+            sink.is_writing = False
+            self._loop.remove_writer(sink.sock.fileno())
 
     def _on_writable(self, sink: End) -> None:
         self.active_at = self._loop.time()
@@ -265,7 +305,7 @@ class Flow:
             sink.unsent = memoryview(sink.unsent)[sent:]
             return
         sink.unsent = b""
-        self._loop.remove_writer(sink.sock.fileno())
+        self._stop_writing(sink)
         self._update(sink.other)
         self._finish(sink)
 
@@ -273,7 +313,7 @@ class Flow:
         """sink takes no more. What it said before it went is still read and passed on."""
         sink.is_broken = True
         sink.unsent = b""
-        self._loop.remove_writer(sink.sock.fileno())
+        self._stop_writing(sink)
         if sink.has_ended:
             self.cut(f"reset by the {sink.name}")
         else:

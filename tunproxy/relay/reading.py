@@ -45,7 +45,7 @@ def read_file(path: str, environment: Mapping[str, str] = os.environ) -> RelayCo
 def read_config(data: bytes, name: str, folder: Path, environment: Mapping[str, str]) -> RelayConfig:
     """Return what data, the contents of a file called name in folder, says; raises ConfigProblems."""
     text, tree = parse_toml(data, name)
-    reader = _Reader(Document(name, text), folder, environment)
+    reader = _Reader(Document(name, text, _passwords(tree)), folder, environment)
     config = reader.read(tree)
     if reader.problems:
         raise ConfigProblems(reader.problems)
@@ -151,6 +151,13 @@ class _Reader(Checker):
             path = str(file_of(config.codecs.dictionary, self._folder))
             config = structs.replace(config, codecs=structs.replace(config.codecs, dictionary=path))
         return config
+
+
+def _passwords(tree: dict[str, Any]) -> list[str]:
+    """Return the passwords that stand under the names of users, which no key gives away."""
+    shadowsocks = tree.get("shadowsocks")
+    users = shadowsocks.get("users") if isinstance(shadowsocks, dict) else None
+    return [each for each in users.values() if isinstance(each, str)] if isinstance(users, dict) else []
 
 
 def _check_number(value: float, least: float, most: float) -> None:

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from tunproxy.relay import metrics
 from tunproxy.relay.addresses import Listen
 from tunproxy.relay.metrics import OUTCOMES, PROTOCOLS, Board
+from tunproxy.relay.usage import usage_of
 from tunproxy.version import version
 
 PREFIX: Final = "tunproxy_relay_"
@@ -50,6 +51,7 @@ class BoardCollector(Collector):
             outcomes.add_metric([name], board.outcome(number))
         yield outcomes
         yield from self._users()
+        yield from self._workers()
         build = GaugeMetricFamily(f"{PREFIX}build_info", "Which relay this is", labels=["version"])
         build.add_metric([version()], 1)
         yield build
@@ -67,6 +69,20 @@ class BoardCollector(Collector):
             octets.add_metric([name, "up"], board.of_user(number, metrics.UP))
             octets.add_metric([name, "down"], board.of_user(number, metrics.DOWN))
         yield from (flows, is_open, octets)
+
+    def _workers(self) -> Iterator[Metric]:
+        spent = CounterMetricFamily(
+            f"{PREFIX}worker_cpu_seconds", "Processor time that a worker has used", labels=["worker"]
+        )
+        memory = GaugeMetricFamily(
+            f"{PREFIX}worker_memory_bytes", "Octets of memory that only a worker holds", labels=["worker"]
+        )
+        for number, pid in enumerate(self._board.pids()):
+            usage = usage_of(pid) if pid else None
+            if usage is not None:
+                spent.add_metric([str(number)], usage.cpu_seconds)
+                memory.add_metric([str(number)], usage.memory)
+        yield from (spent, memory)
 
 
 def _one(kind: _Kind, name: str, words: str, value: int) -> Metric:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -14,8 +15,9 @@ from tunproxy.flow.codec import Codec
 from tunproxy.relay.dialing import Dialer
 from tunproxy.relay.failures import BAD, RequestFailed
 from tunproxy.relay.limits import Account
-from tunproxy.relay.metrics import Tally
+from tunproxy.relay.metrics import OPEN, Tally
 from tunproxy.relay.passwords import PasswordHash
+from tunproxy.relay.pump import Flow
 from tunproxy.relay.settings import CodecsTable, RelayConfig
 from tunproxy.relay.targets import Targets, parse_entry
 from tunproxy.relay.tls_server import make_context
@@ -105,6 +107,35 @@ class Service:
 
     def end(self, going: Going) -> None:
         self.going.discard(going)
+
+    def carry(
+        self,
+        what: str,
+        account: Account,
+        client: socket.socket,
+        codec: Codec | None,
+        target: socket.socket,
+        early: bytes,
+    ) -> None:
+        """Have a flow from now on, which closes both sockets and gives the account its connection back.
+
+        what is the flow for people, early what the client has said already.
+        """
+        began_at = asyncio.get_running_loop().time()
+
+        def on_over(flow: Flow, why: str) -> None:
+            self.end(flow)
+            self.tally.add(OPEN, -1)
+            account.end()
+            if "spoiled" in why:
+                self.complaints.take(what, why)
+            self.note("flow %s: %s (up %d, down %d octets, %.1f s)", what, why, flow.up, flow.down,
+                      flow.active_at - began_at)  # fmt: skip
+
+        self.tally.on_outcome("opened")
+        flow = Flow(client, codec, target, account, on_over)
+        self.begin(flow)
+        flow.start(early)
 
     def cut_idle(self, now: float) -> None:
         """End what nothing has happened to for too long."""

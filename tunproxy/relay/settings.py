@@ -63,13 +63,20 @@ class LimitsTable(Table, frozen=True, kw_only=True):
     connect: float = 15.0
     idle: float = 7200.0
     half_open: float = 600.0
-    udp_idle: float = 60.0
+    udp_idle: float = 120.0  # no less than two minutes (RFC 9298 §3.1, RFC 4787 §4.3)
 
 
 class MetricsTable(Table, frozen=True, kw_only=True):
     """[metrics]: where Prometheus asks; "" is nowhere."""
 
     listen: str = ""
+
+
+class LogTable(Table, frozen=True, kw_only=True):
+    """[log]: from which level on lines are written, and how they look (``logs``); "" is left open."""
+
+    level: Literal["", "debug", "info", "notice", "warning", "error"] = ""
+    format: Literal["", "auto", "console", "json", "journal"] = ""
 
 
 class CodecsTable(Table, frozen=True, kw_only=True):
@@ -97,3 +104,4 @@ class RelayConfig(Table, frozen=True, kw_only=True):
     limits: LimitsTable = LimitsTable()
     metrics: MetricsTable = MetricsTable()
     codecs: CodecsTable = CodecsTable()
+    log: LogTable = LogTable()

@@ -14,10 +14,9 @@ from tunproxy.codecs.shadowsocks_replay import SaltMemory
 from tunproxy.codecs.shadowsocks_server import ShadowsocksServer
 from tunproxy.flow.codec import CodecError
 from tunproxy.flow.framing import Source
-from tunproxy.relay.dialing import prepare
 from tunproxy.relay.failures import LIMIT, RequestFailed
 from tunproxy.relay.metrics import OPEN
-from tunproxy.relay.pump import RESET, Flow
+from tunproxy.relay.pump import RESET
 from tunproxy.relay.requests import CONNECT, Request
 from tunproxy.relay.service import SHADOWSOCKS, Service, shadowsocks_keys
 from tunproxy.relay.settings import RelayConfig
@@ -27,11 +26,11 @@ _log: Final = logging.getLogger(__name__)
 
 
 class ShadowsocksServing:
-    """What all connections of the listener share: the keys, and the memory of what has been said before."""
+    """What all connections of a listener share: the keys, and the memory of what has been said before."""
 
-    def __init__(self, config: RelayConfig, service: Service) -> None:
+    def __init__(self, config: RelayConfig, service: Service, salts: SaltMemory) -> None:
         self.keys: Final[ServerKeys] = shadowsocks_keys(config)
-        self.salts: Final = SaltMemory(self.keys.method.is_2022)
+        self.salts: Final = salts
         self._service: Final = service
 
     def connection(self, sock: socket.socket, peer: str) -> "ShadowsocksConnection":
@@ -58,7 +57,6 @@ class ShadowsocksConnection:
         """Never raises but when cancelled."""
         tally = self._service.tally
         try:
-            prepare(self._sock)
             async with asyncio.timeout(self._service.config.limits.handshake):
                 early = await self._hear()
             if early is not None:
@@ -111,22 +109,10 @@ class ShadowsocksConnection:
         except BaseException:
             account.end()
             raise
-        what = f"{account.name} {self.peer} -> {request}"
-
-        def on_over(flow: Flow, why: str) -> None:
-            service.end(flow)
-            service.tally.add(OPEN, -1)
-            account.end()
-            if "spoiled" in why:
-                service.complaints.take(what, why)
-            service.note("flow %s: %s (up %d, down %d octets)", what, why, flow.up, flow.down)
-
         self._is_ours = False
-        service.tally.on_outcome("opened")
+        what = f"{account.name} {self.peer} -> {request}"
         service.note("flow %s: opened", what)
-        flow = Flow(self._sock, self._codec, target, account, on_over)
-        service.begin(flow)
-        flow.start(early)
+        service.carry(what, account, self._sock, self._codec, target, early)
 
     def _reset(self) -> None:
         """Let closing be a reset: an end would look like the target's."""

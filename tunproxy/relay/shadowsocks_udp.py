@@ -1,4 +1,7 @@
-"""Shadowsocks over UDP, as the server: one socket for all clients, and an outlet for each."""
+"""Shadowsocks over UDP, as the server: a socket for each place where clients come in, and an outlet for each.
+
+Every worker serves it. A session stays in the worker that heard it first, wherever its client speaks from.
+"""
 
 import asyncio
 import socket
@@ -7,6 +10,8 @@ from typing import Final
 from tunproxy.codecs.shadowsocks_address import emit_address
 from tunproxy.codecs.shadowsocks_keys import ShadowsocksError
 from tunproxy.codecs.shadowsocks_packet_server import PacketServer, PacketSession
+from tunproxy.codecs.shadowsocks_sessions import ElsewhereError
+from tunproxy.relay.desks import Address, Desk, parse_handed
 from tunproxy.relay.limits import Account
 from tunproxy.relay.metrics import DATAGRAMS_DROPPED
 from tunproxy.relay.outlet import AT_ONCE, MAX_DATAGRAM, Outlet
@@ -15,16 +20,20 @@ from tunproxy.relay.settings import RelayConfig
 from tunproxy.relay.shadowsocks_server import host_of
 
 # our choice
-MAX_CLIENTS: Final = 4096
+MAX_CLIENTS: Final = 4096  # of one worker
+MAX_HANDED: Final = 1 << 17  # octets: the largest datagram, and its head
 
-Key = bytes | tuple[object, ...]  # a session of the edition of 2022, or in that of 2017 where it comes from
+Key = bytes | Address  # a session of the edition of 2022; in that of 2017 a place, and where it comes from
 
 
 class _Client:
-    """A client with its outlet. address is where it was heard from last."""
+    """A client with its outlet. sock and address are by which, and from where, it was heard last."""
 
-    def __init__(self, session: PacketSession, address: tuple[object, ...], account: Account) -> None:
+    def __init__(
+        self, session: PacketSession, sock: socket.socket, address: Address, account: Account
+    ) -> None:
         self.session = session
+        self.sock = sock
         self.address = address
         self.account: Final = account
         self.active_at = 0.0
@@ -32,26 +41,29 @@ class _Client:
 
 
 class ShadowsocksDatagrams:
-    """The datagrams that come to sock, which is bound and non-blocking."""
+    """The datagrams that come to one worker's desk."""
 
-    def __init__(self, sock: socket.socket, config: RelayConfig, service: Service) -> None:
+    def __init__(self, desk: Desk, config: RelayConfig, service: Service) -> None:
         self._loop: Final = asyncio.get_running_loop()
-        self._sock: Final = sock
+        self._desk: Final = desk
         self._service: Final = service
         self._idle: Final = config.limits.udp_idle
         keys = shadowsocks_keys(config)
         self._is_2022: Final = keys.method.is_2022
-        self._server: Final = PacketServer(keys)
+        self._server: Final = PacketServer(keys, sessions=desk.sessions, salts=desk.salts)
         self._clients: Final[dict[Key, _Client]] = {}
-        self._loop.add_reader(sock.fileno(), self._on_datagrams)
+        for place, sock in enumerate(desk.socks):
+            self._loop.add_reader(sock.fileno(), self._on_datagrams, place, sock)
+        self._loop.add_reader(desk.inbox.fileno(), self._on_handed)
 
     def __len__(self) -> int:
         return len(self._clients)
 
     def close(self) -> None:
         """Take no more, and let all clients go."""
-        self._loop.remove_reader(self._sock.fileno())
-        self._sock.close()
+        for sock in (*self._desk.socks, self._desk.inbox):
+            self._loop.remove_reader(sock.fileno())
+        self._desk.close()
         for key in list(self._clients):
             self._let_go(key)
 
@@ -60,33 +72,53 @@ class ShadowsocksDatagrams:
         for key, client in list(self._clients.items()):
             if now - client.active_at > self._idle:
                 self._let_go(key)
+            elif self._is_2022:
+                try:
+                    self._server.keep(client.session)
+                except ShadowsocksError:  # it was silent for so long that another worker has it
+                    self._let_go(key)
 
-    def _on_datagrams(self) -> None:
-        tally = self._service.tally
+    def _on_datagrams(self, place: int, sock: socket.socket) -> None:
         for _ in range(AT_ONCE):
             try:
-                datagram, address = self._sock.recvfrom(MAX_DATAGRAM)
+                datagram, address = sock.recvfrom(MAX_DATAGRAM)
             except BlockingIOError:
                 return
             except OSError:
                 continue
-            try:
-                session, source, payload = self._server.open(datagram)
-            except ShadowsocksError as error:
-                tally.add(DATAGRAMS_DROPPED)
-                self._service.complaints.take(str(address[0]), f"Shadowsocks: {error}")
-                continue
-            client = self._client_of(session, address)
-            if client is None or client.outlet is None:
-                tally.add(DATAGRAMS_DROPPED)
-                continue
-            client.address = address
-            client.active_at = self._loop.time()
-            client.outlet.send(host_of(source), source.port, payload)
+            self._take(place, address, datagram, is_handed=False)
 
-    def _client_of(self, session: PacketSession, address: tuple[object, ...]) -> _Client | None:
+    def _on_handed(self) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                place, address, datagram = parse_handed(self._desk.inbox.recv(MAX_HANDED))
+            except OSError:
+                return
+            self._take(place, address, datagram, is_handed=True)
+
+    def _take(self, place: int, address: Address, datagram: bytes, *, is_handed: bool) -> None:
+        tally = self._service.tally
+        try:
+            session, source, payload = self._server.open(datagram)
+        except ElsewhereError as elsewhere:
+            if is_handed or not self._desk.hand_over(elsewhere.owner, place, address, datagram):
+                tally.add(DATAGRAMS_DROPPED)
+            return
+        except ShadowsocksError as error:
+            tally.add(DATAGRAMS_DROPPED)
+            self._service.complaints.take(str(address[0]), f"Shadowsocks: {error}")
+            return
+        client = self._client_of(session, place, address)
+        if client is None or client.outlet is None:
+            tally.add(DATAGRAMS_DROPPED)
+            return
+        client.sock, client.address = self._desk.socks[place], address
+        client.active_at = self._loop.time()
+        client.outlet.send(host_of(source), source.port, payload)
+
+    def _client_of(self, session: PacketSession, place: int, address: Address) -> _Client | None:
         """Return a client, which has an outlet from now on; None where there is no room for it."""
-        key: Key = session.id if self._is_2022 else address
+        key: Key = session.id if self._is_2022 else (place, *address)
         known = self._clients.get(key)
         if known is not None:
             known.session = session
@@ -97,7 +129,7 @@ class ShadowsocksDatagrams:
             service.complaints.take(account.name, "there are as many clients of datagrams as there may be")
             return None
         service.tally.on_request("shadowsocks-udp")
-        client = _Client(session, address, account)
+        client = _Client(session, self._desk.socks[place], address, account)
         client.outlet = Outlet(
             service.dialer,
             account,
@@ -112,7 +144,7 @@ class ShadowsocksDatagrams:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         source = emit_address(socket.inet_pton(family, host.partition("%")[0]), port)
         try:
-            self._sock.sendto(self._server.seal(client.session, source, payload), client.address)
+            client.sock.sendto(self._server.seal(client.session, source, payload), client.address)
         except OSError:
             self._service.tally.add(DATAGRAMS_DROPPED)
 

@@ -1,6 +1,5 @@
 """UDP ASSOCIATE of SOCKS 5 (RFC 1928 §7): datagrams beside the connection, for as long as that is open."""
 
-import asyncio
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -10,22 +9,19 @@ from tunproxy.relay.metrics import DATAGRAMS_DROPPED
 from tunproxy.relay.outlet import AT_ONCE, MAX_DATAGRAM, Outlet
 from tunproxy.relay.socks import IPV4, IPV6, NAME, host_of, written_address
 from tunproxy.relay.stream import READ_SIZE, Stream
+from tunproxy.relay.stream_bound import StreamBound
 
 if TYPE_CHECKING:
     from tunproxy.relay.service import Service
 
 
-class Association:
+class Association(StreamBound):
     """One client's port. It is known by its address, and from its first datagram on by its port as well."""
 
     def __init__(self, stream: Stream, account: Account, service: "Service") -> None:
         """Raises RequestFailed where there is no socket to be had."""
-        self._loop: Final = asyncio.get_running_loop()
-        self._stream: Final = stream
-        self._service: Final = service
+        super().__init__(stream, service)
         self._client: tuple[object, ...] | None = None
-        self._task = asyncio.current_task()
-        self.active_at = self._loop.time()
         self._host: Final[str] = stream.sock.getpeername()[0]
         own = stream.sock.getsockname()[0]
         try:
@@ -41,36 +37,16 @@ class Association:
         host, port = self._sock.getsockname()[:2]
         return str(host).removeprefix("::ffff:"), port
 
-    @property
-    def is_half_open(self) -> bool:
-        return False
-
-    async def run(self) -> None:
-        """Carry datagrams until the client's connection ends."""
-        self._service.begin(self)
-        self._loop.add_reader(self._sock.fileno(), self._on_datagrams)
-        try:
-            while await self._loop.sock_recv(self._stream.sock, READ_SIZE):
-                pass
-        except OSError:
-            pass
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._task is not None or task is None:  # not by cut: somebody else's
-                raise
-            task.uncancel()
-
-    def cut(self, why: str) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-
     def close(self) -> None:
         """Close the sockets; the stream is its owner's."""
-        self._service.end(self)
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
         self._outlet.close()
+
+    async def _attend(self) -> None:
+        self._loop.add_reader(self._sock.fileno(), self._on_datagrams)
+        while await self._loop.sock_recv(self._stream.sock, READ_SIZE):
+            pass
 
     def _on_datagrams(self) -> None:
         self.active_at = self._loop.time()

@@ -55,10 +55,23 @@ class Stream:
             await self.more()
 
     async def say(self, words: bytes) -> None:
-        """Send words to the client."""
+        """Send words to the client, with patience for what it does not take at once."""
+        unsaid = self.say_at_once(words)
+        if unsaid:
+            await self.say_rest(unsaid)
+
+    def say_at_once(self, words: bytes) -> bytes:
+        """Begin to send words; return what is left, for ``say_rest``. Raises OSError."""
         if self.codec is not None:
             words = self.codec.encode(words) + self.codec.flush()
-        await self._loop.sock_sendall(self.sock, words)
+        try:
+            return words[self.sock.send(words) :]
+        except (BlockingIOError, InterruptedError):
+            return words
+
+    async def say_rest(self, unsaid: bytes) -> None:
+        """Send what is left, which the codec has been through."""
+        await self._loop.sock_sendall(self.sock, unsaid)
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Shake hands as the server; from then on everything is inside. Raises ssl.SSLError, HungUp."""

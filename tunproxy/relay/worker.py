@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tunproxy.codecs.shadowsocks_replay import SaltMemory
 from tunproxy.relay.addresses import Listen
 from tunproxy.relay.connection import Connection
+from tunproxy.relay.desks import Desk
 from tunproxy.relay.listening import Acceptor, bind
 from tunproxy.relay.metrics import ACCEPTED, OPEN, TURNED_AWAY, Board, Tally
 from tunproxy.relay.pump import DRAINED
@@ -29,11 +31,13 @@ _log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Post:
-    """Where a worker stands: its number, and where it listens. Only one has shadowsocks."""
+    """Where a worker stands: its number, where it listens, what it has for Shadowsocks with others."""
 
     number: int
     listens: Sequence[Listen]
     shadowsocks: Sequence[Listen] = ()
+    salts: SaltMemory | None = None  # given where shadowsocks is
+    desk: Desk | None = None  # given where its datagrams are served as well
 
 
 async def work(config: RelayConfig, post: Post, board: Board, ready: int, lifeline: int) -> None:
@@ -81,15 +85,13 @@ class Worker:
             self._acceptors.append(Acceptor(bind(listen), self._on_client))
         if not post.shadowsocks:
             return
-        shadowsocks = self._config.shadowsocks
-        assert shadowsocks is not None
-        server = ShadowsocksServing(self._config, self.service)
+        assert post.salts is not None
+        server = ShadowsocksServing(self._config, self.service, post.salts)
         for listen in post.shadowsocks:
             acceptor = Acceptor(bind(listen), lambda sock, peer: self._admit(server.connection(sock, peer)))
             self._acceptors.append(acceptor)
-            if shadowsocks.udp:
-                sock = bind(listen, socket.SOCK_DGRAM)
-                self._datagrams.append(ShadowsocksDatagrams(sock, self._config, self.service))
+        if post.desk is not None:
+            self._datagrams.append(ShadowsocksDatagrams(post.desk, self._config, self.service))
 
     def on_term(self) -> None:
         """Begin to end: nobody is let in, and flows have [drain] seconds; the second time, end."""
@@ -99,7 +101,7 @@ class Worker:
         self._is_draining = True
         self._drain_until = self._loop.time() + self._config.drain
         for acceptor in self._acceptors:
-            acceptor.close()
+            acceptor.finish()
         if self._config.drain == 0:
             self._must_end.set()
 
@@ -121,7 +123,7 @@ class Worker:
         await self._end()
 
     def _is_quiet(self) -> bool:
-        return not self._tasks and not self.service.going
+        return all(each.is_closed for each in self._acceptors) and not self._tasks and not self.service.going
 
     async def _end(self) -> None:
         for acceptor in self._acceptors:

@@ -1,7 +1,8 @@
 """The relay's first process: it makes the workers, makes others where they die, and ends with them.
 
-It handles no client. What the workers share is the board of counts and nothing else. Signals: SIGTERM and
-SIGINT begin the end, a second one is the end.
+It handles no client. What the workers share is the board of counts, what was said to Shadowsocks before
+(``shared_salts``, ``shared_sessions``), and nothing else; a worker's sockets for datagrams outlive it
+(``desks``). Signals: SIGTERM and SIGINT begin the end, a second one is the end.
 """
 
 import asyncio
@@ -19,12 +20,15 @@ from typing import Final, NoReturn
 
 from tunproxy.errors import SystemChangeError, TunproxyError
 from tunproxy.host.notify import notify
+from tunproxy.logs.setup import in_worker
 from tunproxy.relay import scrape
 from tunproxy.relay.addresses import Listen, parse_listen
+from tunproxy.relay.desks import desks_of
 from tunproxy.relay.listening import reserve
 from tunproxy.relay.metrics import Board
 from tunproxy.relay.service import user_limits
 from tunproxy.relay.settings import RelayConfig
+from tunproxy.relay.shared_salts import salts_of
 from tunproxy.relay.worker import Post, work
 
 # our choices
@@ -79,6 +83,8 @@ class _Supervisor:
         self._held, found = reserve([*listens, *hidden])
         self._listens: Final = found[: len(listens)]
         self._hidden: Final = found[len(listens) :]
+        self._salts: Final = salts_of(config)
+        self._desks: Final = desks_of(config, self._hidden, self._count)
         self._metrics: Listen | None = None
         if config.metrics.listen:
             held, (self._metrics,) = reserve([parse_listen(config.metrics.listen)])
@@ -108,8 +114,7 @@ class _Supervisor:
             for pid in self._children:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-            for sock in self._held:
-                sock.close()
+            self._let_go()
             for fd in (self._ready, self._ready_end, self._orphaned, self._lifeline):
                 os.close(fd)
             signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
@@ -144,14 +149,20 @@ class _Supervisor:
             self._waiting.clear()
             self._kill_at = time.monotonic() + self._config.drain + END_LIMIT
             _log.info("relay: nobody is let in any more; flows have %g s to end", self._config.drain)
-            for sock in self._held:
-                sock.close()
-            self._held.clear()
+            self._let_go()
         else:
             self._kill_at = time.monotonic() + END_LIMIT
         for pid, child in self._children.items():
             if child.name != "metrics":
                 os.kill(pid, signal.SIGTERM)
+
+    def _let_go(self) -> None:
+        """Leave the places to those who serve them."""
+        for sock in self._held:
+            sock.close()
+        self._held.clear()
+        if self._desks is not None:
+            self._desks.close()
 
     def _reap(self) -> None:
         while self._children:
@@ -226,11 +237,15 @@ class _Supervisor:
 
     def _work(self, number: int) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        post = Post(number, self._listens, self._hidden if number == 0 else ())
+        in_worker(number)
+        desk = self._desks.take(number) if self._desks is not None else None
+        post = Post(number, self._listens, self._hidden, self._salts, desk)
         asyncio.run(work(self._config, post, self._board, self._ready_end, self._orphaned))
 
     def _scrape(self) -> None:
         assert self._metrics is not None
+        if self._desks is not None:
+            self._desks.close()
         try:
             scrape.serve(self._board, self._metrics, self._orphaned)
         except OSError as error:

@@ -3,9 +3,10 @@
 import asyncio
 import socket
 
-from tests.unit.relay.world import LOOPBACK, Client, run, service_of, target
+from tests.unit.relay.world import LOOPBACK, Client, nobody, run, service_of, target
 from tunproxy.codecs.capsules import CapsuleReader, emit_datagram
-from tunproxy.relay.metrics import DATAGRAMS_DOWN, DATAGRAMS_UP, OPEN
+from tunproxy.relay.connect_udp import UdpTunnel
+from tunproxy.relay.metrics import DATAGRAMS_DOWN, DATAGRAMS_DROPPED, DATAGRAMS_UP, OPEN
 from tunproxy.relay.service import Service
 
 
@@ -64,6 +65,38 @@ def test_stream_that_is_none_ends_the_tunnel() -> None:
     run(talk)
 
 
+def test_target_that_refuses_ends_the_tunnel() -> None:
+    """RFC 9298 §3.1: the stream is closed where the socket says that it is of no use any more."""
+
+    async def talk() -> None:
+        service = service_of()
+        client = await opened(service, nobody())
+        await client.send(emit_datagram(b"hello"))
+        assert await client.to_end() == b""
+        await ended(client, service)
+
+    run(talk)
+
+
+def test_datagram_that_is_too_large_is_dropped_and_not_fragmented() -> None:
+    """RFC 9298 §3.1; the tunnel goes on."""
+
+    async def talk() -> None:
+        service = service_of()
+        with target(socket.SOCK_DGRAM) as (sock, port):
+            client = await opened(service, port)
+            await client.send(emit_datagram(bytes(65_520)) + emit_datagram(b"small"))
+            assert (await asyncio.to_thread(sock.recvfrom, 65535))[0] == b"small"
+            (tunnel,) = service.going
+            assert isinstance(tunnel, UdpTunnel)
+            assert tunnel._sock.getsockopt(socket.IPPROTO_IP, 10) == 2  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
+            assert service.tally._board.total(DATAGRAMS_DROPPED) == 1
+            client.sock.shutdown(socket.SHUT_WR)
+            await ended(client, service)
+
+    run(talk)
+
+
 def test_idle_tunnel_ends() -> None:
     async def talk() -> None:
         service = service_of(LOOPBACK + "[limits]\nudp-idle = 1\n")
@@ -115,3 +148,26 @@ def test_target_that_may_not_be_reached_is_refused() -> None:
         return heard
 
     assert run(talk).startswith(b"HTTP/1.1 403 ")
+
+
+def test_user_with_a_rate_has_no_more_than_that() -> None:
+    async def talk() -> None:
+        service = service_of(LOOPBACK + '[users.joe]\npassword = "fish"\nrate = 200\n')
+        fields = "Host: x\r\nConnection: Upgrade\r\nUpgrade: connect-udp"
+        fields += "\r\nProxy-Authorization: Basic am9lOmZpc2g="
+        with target(socket.SOCK_DGRAM) as (sock, port):
+            client = Client(service)
+            path = f"/.well-known/masque/udp/127.0.0.1/{port}/"
+            await client.send(f"GET {path} HTTP/1.1\r\n{fields}\r\n\r\n".encode())
+            assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+            await client.send(emit_datagram(bytes(6000)))  # half a minute's worth
+            _, sender = await asyncio.to_thread(sock.recvfrom, 65535)
+            await client.send(emit_datagram(b"too much"))
+            sock.sendto(b"too much", sender)
+            while service.tally._board.total(DATAGRAMS_DROPPED) < 2:
+                await asyncio.sleep(0.01)
+            client.sock.shutdown(socket.SHUT_WR)
+            assert await client.to_end() == b""
+            await ended(client, service)
+
+    run(talk)

@@ -1,12 +1,21 @@
 """HTTP as the relay hears it: what is understood, what is refused and how; and mutated requests."""
 
 import base64
+import random
 
 import pytest
 
-from tests.unit.relay.mutated import CutStream, attack, finish
+from tests.unit.relay.mutated import HTTP, CutStream, attack, finish, mutate
 from tunproxy.relay.failures import BAD, KINDS, LOGIN, HungUp, RequestFailed
-from tunproxy.relay.http_connect import HttpHead, granted, quoted, read_head, refused, understand
+from tunproxy.relay.http_connect import (
+    HttpHead,
+    granted,
+    plain_head,
+    quoted,
+    read_head,
+    refused,
+    understand,
+)
 from tunproxy.relay.requests import CONNECT, CONNECT_UDP, Request
 from tunproxy.relay.users import ANONYMOUS, Users
 from tunproxy.secret import Secret
@@ -136,3 +145,50 @@ def test_mutated_requests_end_as_foreseen() -> None:
     ends = attack(20_000, seed=9110)
     assert ends.keys() >= {"accepted", "RequestFailed", "HungUp", "LoginFailed", "ConfigError"}
     assert sum(ends.values()) == 20_000
+
+
+LINES = [
+    "Host: a", "host:b:1", "Host: ", "X-Y:\t z  z \t", "Content-Length: 0", "Transfer-Encoding: chunked",
+    "X:", "Connection: close", "Proxy-Authorization: Basic eA==", "Tunnel-Codecs: zstd, gzip", "A b: c",
+    "\xe4: x",
+    "X: \xe4", " folded", "X: \x01", "Expect: 100-continue", "Host", "x-y: again", "Upgrade: websocket",
+]  # fmt: skip
+
+
+def random_head(chance: random.Random) -> bytes:
+    """Return a head that is right, or nearly."""
+    target = chance.choice(["a:1", "a:1", "[::1]:443", "a b", "\x7f:1", ""])
+    version = chance.choice(["1.1", "1.1", "1.1", "1.0", "2.0"])
+    lines = [f"CONNECT {target} HTTP/{version}", "Host: x", *chance.sample(LINES, chance.randrange(4))]
+    if chance.random() < 0.2:
+        chance.shuffle(lines)
+    return "\r\n".join([*lines, "", chance.choice(["", "early", "\r\n"])]).encode("latin-1")
+
+
+def test_plain_head_is_what_the_library_reads() -> None:
+    chance = random.Random(6)
+    count = 0
+    for _ in range(6000):
+        data = random_head(chance) if chance.random() < 0.6 else mutate(HTTP[0], chance)
+        found = plain_head(data)
+        if found is not None:
+            count += 1
+            stream = CutStream(data)  # says nothing before it is asked for more: that is for the library
+            head = finish(read_head(stream))  # type: ignore[arg-type]
+            assert isinstance(head, HttpHead)
+            plain, rest = found
+            assert (head.method, head.target, head.fields) == (plain.method, plain.target, plain.fields)
+            assert data.endswith(rest)
+            assert rest.startswith(stream.rest)
+            assert data[: len(data) - len(rest)].endswith(b"\r\n\r\n")
+    assert count > 500
+
+
+def test_head_that_is_there_at_once_is_read_at_once() -> None:
+    stream = CutStream(b"")
+    stream.rest = b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\nTunnel-Codecs: zstd\r\n\r\nearly"
+    head = finish(read_head(stream))  # type: ignore[arg-type]
+    assert isinstance(head, HttpHead)
+    assert (head.method, head.target) == ("CONNECT", "a:1")
+    assert head.fields == {"host": "a", "tunnel-codecs": "zstd"}
+    assert stream.rest == b"early"

@@ -64,3 +64,32 @@ def test_rate_is_divided_as_the_connections_are() -> None:
         other.begin()
     assert one.on_up(1000) == pytest.approx(4.0 - BURST)
     assert other.on_up(750) == pytest.approx(1.0 - BURST)
+
+
+def test_datagrams_are_dropped_at_the_rate_and_streams_have_the_rest() -> None:
+    clock = Clock()
+    limited = account(Board(1, ["joe"]), 0, clock, rate=10_000)
+    limited.begin()
+    sent = 0
+    for _ in range(20_000):  # ten times as much as may pass
+        clock.now += 0.001
+        if limited.admits(100):
+            sent += 100
+            limited.on_up(100)
+    assert sent == pytest.approx(20 * 10_000 + 10_000 * BURST, rel=0.02)
+    assert limited.on_down(1000) >= 0.1  # a stream waits until it is its turn
+
+
+def test_datagrams_pass_while_streams_take_all_they_may() -> None:
+    clock = Clock()
+    limited = account(Board(1, ["joe"]), 0, clock, rate=10_000)
+    limited.begin()
+    while clock.now < 110:
+        clock.now += limited.on_down(5000)
+        assert limited.admits(100)
+        limited.on_up(100)
+
+
+def test_datagrams_without_a_limit_pass() -> None:
+    free = account(Board(1, ["joe"]), 0, Clock())
+    assert all(free.admits(1 << 16) for _ in range(1000))

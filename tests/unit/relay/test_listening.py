@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.unit.relay.world import run
+from tests.unit.relay.world import WITHIN, run
 from tunproxy.errors import ConfigError, SystemChangeError
 from tunproxy.relay.addresses import Listen
 from tunproxy.relay.listening import Acceptor, bind, reserve
@@ -51,6 +51,38 @@ def test_who_has_come_before_the_end_is_served() -> None:
         with socket.create_connection((place.host, place.port)) as client:
             acceptor.close()
             assert seen == [f"[::1]:{client.getsockname()[1]}"]
+        held[0].close()
+
+    run(talk)
+
+
+def test_who_comes_in_the_last_moment_is_served_or_told_that_nobody_listens() -> None:
+    """However many come while it closes: nobody is connected, and then reset."""
+
+    async def talk() -> None:
+        held, (place,) = reserve([Listen("127.0.0.1", 0)])
+        served: list[str] = []
+
+        def serve(sock: socket.socket, peer: str) -> None:
+            served.append(peer)
+            sock.close()
+
+        acceptor = Acceptor(bind(place), serve)
+        early = [socket.create_connection((place.host, place.port)) for _ in range(20)]
+        acceptor.finish()
+        acceptor.finish()
+        late = socket.socket()
+        late.setblocking(False)
+        assert late.connect_ex((place.host, place.port)) == errno.EINPROGRESS
+        assert not acceptor.is_closed
+        while not acceptor.is_closed:
+            await asyncio.sleep(0.01)
+        assert sorted(served) == sorted(f"127.0.0.1:{sock.getsockname()[1]}" for sock in early)
+        for sock in early:
+            sock.settimeout(WITHIN)
+            assert await asyncio.to_thread(sock.recv, 10) == b""  # and no reset
+            sock.close()
+        late.close()
         held[0].close()
 
     run(talk)

@@ -44,3 +44,30 @@ def test_names_are_looked_up_once_and_all_targets_see_one_port() -> None:
         dialer.close()
 
     run(talk)
+
+
+def test_user_with_a_rate_has_no_more_than_that() -> None:
+    async def talk() -> None:
+        tally = tally_of("joe")
+        account = Account(0, "joe", 0, 1000, tally, lambda: 100.0)  # the time stands still
+        account.begin()
+        dialer = Dialer(Targets([parse_entry("127.0.0.1")]), 10.0)
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+        outlet = Outlet(dialer, account, tally, lambda *reply: heard.put_nowait(reply[2]))
+        dropped = tally._board.total
+        with target(socket.SOCK_DGRAM) as (sock, port):
+            outlet.send("127.0.0.1", port, bytes(200))
+            payload, sender = await asyncio.to_thread(sock.recvfrom, 1000)
+            assert len(payload) == 200
+            sock.sendto(bytes(100), sender)  # more than the 250 octets of a burst, as the first that is
+            assert await heard.get() == bytes(100)
+            outlet.send("127.0.0.1", port, b"too much")
+            assert dropped(DATAGRAMS_DROPPED) == 1
+            sock.sendto(b"too much", sender)
+            while dropped(DATAGRAMS_DROPPED) < 2:
+                await asyncio.sleep(0.01)
+            assert heard.empty()
+            outlet.close()
+        dialer.close()
+
+    run(talk)

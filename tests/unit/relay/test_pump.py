@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from tests.unit.codecs.streams import noise
 from tests.unit.relay.world import pair, run, tally_of
 from tunproxy.codecs.named import make
 from tunproxy.flow.codec import Codec, CodecError
@@ -160,6 +161,31 @@ def test_codec_stands_between_the_client_and_us(name: str) -> None:
         assert await ends.why == CLOSED
 
     flowing(talk, make(name))
+
+
+@pytest.mark.parametrize("size", [0, 4096])
+def test_noise_passes_in_pieces_however_little_the_other_takes(size: int) -> None:
+    async def talk(ends: Ends) -> None:
+        theirs = make("zstd")
+        words = noise(3 * MEGABYTE)
+        if size:
+            for sock in (ends.flow.target.sock, ends.flow.client.sock):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        packed = theirs.encode(words) + theirs.end()
+        writing = asyncio.to_thread(write_all, ends.client, packed)
+        heard = (await asyncio.gather(writing, asyncio.to_thread(read_all, ends.target)))[1]
+        assert heard == words
+        writing = asyncio.to_thread(write_all, ends.target, words)
+        packed = (await asyncio.gather(writing, asyncio.to_thread(read_all, ends.client)))[1]
+        assert len(packed) < len(words) * 1.001
+        found = [theirs.decode(packed)]
+        while theirs.has_more():
+            found.append(theirs.decode(b""))
+        assert b"".join(found) + theirs.decode_end() == words
+        assert await ends.why == CLOSED
+        assert (ends.flow.up, ends.flow.down) == (len(words), len(words))
+
+    flowing(talk, make("zstd"))
 
 
 def test_few_octets_that_unfold_to_many_wait_for_their_reader() -> None:

@@ -86,6 +86,18 @@ def test_all_problems_are_told_at_once() -> None:
         config_of('listen = ["x"]\n[metrics]\nlisten = "y"\n')
 
 
+def test_password_beside_what_is_wrong_is_not_shown() -> None:
+    text = (
+        'listen = [":1"]\n[users]\na = { password = "swordfish", rte = "1M" }\n'
+        '[shadowsocks]\nmethod = "x"\npassword = "y"\nlisten = []\nusers = { bob = "swordfisk", ann = 3 }\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        config_of(text, {})
+    assert "unknown key 'rte'" in str(caught.value)
+    assert "got a whole number" in str(caught.value)
+    assert "swordfis" not in str(caught.value)
+
+
 def test_file_that_is_not_there_is_told() -> None:
     with pytest.raises(ConfigError, match=r"cannot read /nowhere/relay\.toml: no such file"):
         read_file("/nowhere/relay.toml")

@@ -17,6 +17,7 @@ TABLES = {
     ("limits",): settings.LimitsTable,
     ("metrics",): settings.MetricsTable,
     ("codecs",): settings.CodecsTable,
+    ("log",): settings.LogTable,
     ("users", "joe"): settings.UserTable,
 }
 

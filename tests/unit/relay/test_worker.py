@@ -79,6 +79,23 @@ def test_drain_lets_flows_end_and_nobody_in() -> None:
     run(talk)
 
 
+def test_client_whom_only_the_kernel_has_let_in_is_served_when_the_end_begins() -> None:
+    async def talk() -> None:
+        running = Running("drain = 30\n" + LOOPBACK)
+        with target() as (listener, port):
+            with socket.create_connection((running.place.host, running.place.port), 20) as sock:
+                running.worker.on_term()  # before the loop has looked at its listening socket
+                await asyncio.sleep(0.5)
+                assert not running.task.done()
+                sock.sendall(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert b" 200 " in await asyncio.to_thread(sock.recv, 1000)
+            listener.accept()[0].close()
+            await running.task
+        running.close()
+
+    run(talk)
+
+
 def test_second_signal_and_the_end_of_the_drain_cut() -> None:
     async def talk(text: str, signals: int) -> None:
         running = Running(text + LOOPBACK)

@@ -1,5 +1,6 @@
 """The first process, run as a program: how it begins, what it does about a dead child, how it ends."""
 
+import contextlib
 import os
 import re
 import resource
@@ -12,6 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tunproxy.codecs.shadowsocks_address import emit_address
+from tunproxy.codecs.shadowsocks_keys import client_keys
+from tunproxy.codecs.shadowsocks_packet import PacketClient
 
 WITHIN = 30.0
 
@@ -105,6 +110,70 @@ def is_running(pid: int) -> bool:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+SHADOWSOCKS = """
+listen = []
+workers = 2
+drain = 0
+[targets]
+allow = ["127.0.0.0/8"]
+[shadowsocks]
+listen = ["127.0.0.1:0"]
+method = "2022-blake3-aes-128-gcm"
+password = "AAECAwQFBgcICQoLDA0ODw=="
+"""
+SESSIONS = 32
+
+
+def test_worker_that_dies_takes_its_own_sessions_of_datagrams_and_they_go_on(tmp_path: Path) -> None:
+    """They have another port then, for their targets. Nothing that was said is taken once more, by nobody."""
+    (tmp_path / "relay.toml").write_text(SHADOWSOCKS)
+    relay = Relay(tmp_path / "log", "--config", str(tmp_path / "relay.toml"))
+    keys = client_keys("2022-blake3-aes-128-gcm", "AAECAwQFBgcICQoLDA0ODw==")
+    clients = [PacketClient(keys) for _ in range(SESSIONS)]
+    try:
+        (port,) = relay.ports()
+        with contextlib.ExitStack() as stack:
+            target = stack.enter_context(datagram_socket())
+            address = emit_address(socket.inet_aton("127.0.0.1"), target.getsockname()[1])
+            socks = [stack.enter_context(datagram_socket()) for _ in clients]
+
+            def say(words: bytes) -> list[tuple[bytes, int]]:
+                """Have each client say words; return the datagrams, and by which ports they come."""
+                said = []
+                for client, sock in zip(clients, socks, strict=True):
+                    sealed = client.seal(address, words)
+                    sock.sendto(sealed, ("127.0.0.1", port))
+                    heard, sender = target.recvfrom(100)
+                    assert heard == words
+                    said.append((sealed, sender[1]))
+                return said
+
+            before = say(b"one")
+            os.kill(relay.children()[0], signal.SIGKILL)
+            relay.says("another one takes its place")
+            after = say(b"two")  # those of the dead one wait for the next one
+            same = sum(one[1] == two[1] for one, two in zip(before, after, strict=True))
+            assert 0 < same < SESSIONS  # the kernel gives them all to one worker once in 2 billion times
+            for sealed, _ in before + after:
+                with datagram_socket() as thief:
+                    thief.sendto(sealed, ("127.0.0.1", port))
+            assert {heard for _, heard in say(b"three")} == {heard for _, heard in after}
+            target.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                target.recv(100)
+    finally:
+        relay.process.send_signal(signal.SIGTERM)
+        relay.process.wait(WITHIN)
+    assert "should not have happened" not in (tmp_path / "log").read_text()
+
+
+def datagram_socket() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    sock.settimeout(WITHIN)
+    return sock
 
 
 def test_no_descriptor_left_hurts_only_those_who_come_then(tmp_path: Path) -> None:
