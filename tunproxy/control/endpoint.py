@@ -156,6 +156,14 @@ def _share(path: Path) -> None:
         path.chmod(0o660)
 
 
+def or_group(path: Path) -> str:
+    """Return what else than root may use a socket, as the end of an advice: members of GROUP, or nobody."""
+    with contextlib.suppress(KeyError, OSError):
+        if os.stat(path).st_gid == grp.getgrnam(GROUP).gr_gid:
+            return f", or as a member of the group {GROUP}: sudo usermod -aG {GROUP} USER, and log in anew"
+    return ""
+
+
 def _sweep(directory: Path) -> list[Path]:
     """Remove what killed processes have left and return it; nobody else claims anything meanwhile."""
     removed: list[Path] = []

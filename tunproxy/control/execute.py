@@ -15,21 +15,25 @@ than before. The worker is not us, so that packets go on while a shell has stopp
 """
 
 import errno
+import logging
 import os
 import shutil
 import signal
 import socket
 import sys
 import time
-import traceback
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, NoReturn
 
 from tunproxy.control.api import ApiThread
+from tunproxy.control.clash.service import Clash
 from tunproxy.control.config.sources import Sources, read_sources
 from tunproxy.control.endpoint import claim
+from tunproxy.control.helm.wishes import Wishes
+from tunproxy.control.history.recorder import Recorder
 from tunproxy.control.inquiry import Inquiry
 from tunproxy.control.naming import host_resolvers
 from tunproxy.control.process import STOP_SIGNALS, WorkerProcess
@@ -66,6 +70,8 @@ NOT_EXECUTABLE: Final = 126
 LAST_WORDS_SECONDS: Final = 20.0  # while there is something to be sent
 ANSWER_SECONDS: Final = 1.0  # once the packet path has it all; servers close within a round trip
 
+_log: Final = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class _Resolution:
@@ -82,8 +88,10 @@ def execute(settings: ExecSettings, serve: Serve = run_worker) -> int:
     TunproxyError when the packet path cannot start. When the child fails before it becomes the command,
     it says why itself, and ends with an exit code for us to return.
     """
+    settings.logs.set_up()
     settings.check()
     sources = read_sources(settings.policy)
+    settings.logs.set_up(sources.config.log)
     settings = with_device(settings, sources.config.device)
     needs = privileges.SocketNeeds(settings.mark, settings.bind_interface)
     if not needs.are_met():
@@ -139,10 +147,23 @@ def _serve_api(
         cleanup.callback(endpoint.close)
         workers = [Questions(worker.questions)]
         reloader = Reloader(settings.policy, sources, workers)
-        report = StatusReport(Instance("exec", name, tun, settings.command[0]), workers, reloader)
+        history = Recorder(workers, lambda: reloader.sources.config.history, name, say=_say_nothing)
+        instance = Instance("exec", name, tun, settings.command[0])
+        report = StatusReport(instance, workers, reloader, [history])
         inquiry = Inquiry(workers)
-        api = ApiThread(endpoint.listener, report.document, reloader.answer, reloader.watching, inquiry)
+        clash = Clash(workers, reloader, Wishes(), tun)
+
+        @asynccontextmanager
+        async def beside() -> AsyncIterator[None]:
+            async with reloader.watching(), history.recording():
+                yield
+
+        api = ApiThread(endpoint.listener, report.document, reloader.answer, beside, inquiry, clash)
         cleanup.callback(api.close)
+
+
+def _say_nothing(line: str) -> None:
+    """Stand for ``tell`` where the terminal is the command's: ``tunproxy status`` says it."""
 
 
 class _TellOnce:
@@ -157,7 +178,7 @@ class _TellOnce:
         if not self._told and self._worker.has_ended():
             self._told = True
             how = self._worker.how_it_ended()
-            tell(f"the worker died ({how}): {self._command} goes on without a network")
+            tell(f"the worker died ({how}): {self._command} goes on without a network", logging.ERROR)
 
 
 def _finish_connections(worker: WorkerProcess, tables: list[int]) -> None:
@@ -238,9 +259,9 @@ def _become_command(settings: ExecSettings, resolv_conf: str, channel: socket.so
         if channel.recv(16):  # else the packet path did not start, and our parent says why
             code = _exec(settings.command)
     except TunproxyError as error:
-        tell(str(error))
-    except BaseException:
-        traceback.print_exc()  # our own mistake, worth a report
+        tell(str(error), logging.ERROR)
+    except BaseException:  # our own mistake, worth a report
+        _log.critical("%s: this should not have happened", settings.command[0], exc_info=True)
     finally:
         os._exit(code)
 
@@ -275,8 +296,8 @@ def _exec(command: tuple[str, ...]) -> int:
                 raise
             os.execv("/bin/sh", ("sh", path, *command[1:]))  # a script without #!, as execvp(3) does
     except FileNotFoundError:
-        tell(f"cannot run {command[0]!r}: no such command")
+        tell(f"cannot run {command[0]!r}: no such command", logging.ERROR)
         return NOT_FOUND
     except OSError as error:
-        tell(f"cannot run {command[0]!r}: {(error.strerror or str(error)).lower()}")
+        tell(f"cannot run {command[0]!r}: {(error.strerror or str(error)).lower()}", logging.ERROR)
         return NOT_EXECUTABLE

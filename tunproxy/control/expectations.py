@@ -29,6 +29,7 @@ SOURCE6: Final = "fd00::2"
 SOURCE_PORT: Final = 50_000
 
 _MARK: Final = re.compile(r"^\s*#\s*expect:\s*(.*?)\s*$")
+_ALMOST: Final = re.compile(r"^\s*#\s*(expect.*=>)", re.IGNORECASE)  # as people write it by mistake
 _TARGET: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/]+))(?::(\d{1,5}))?(?:/([A-Za-z]+))?")
 _MOMENT: Final = re.compile(r"([a-z]{3})-(\d{1,2}):(\d{2})")
 _FORM: Final = "write: # expect: curl -> github.com:443/tcp => TARGET"
@@ -94,6 +95,9 @@ def find_expectations(lines: Sequence[str], name: str) -> tuple[list[Expectation
     for number, line in enumerate(lines, 1):
         mark = _MARK.match(line)
         if mark is None:
+            if almost := _ALMOST.match(line):
+                position = Position(name, number, almost.start(1) + 1)
+                errors.append(RuleError(position, f"no expectation ({_FORM})"))
             continue
         position = Position(name, number, mark.start(1) + 1)
         try:
@@ -134,7 +138,7 @@ def check_expectations(
     outcomes = []
     for expected in expectations:
         facts = expected.facts()
-        found = int(compiled.match(facts))
+        found = int(compiled.deciding(facts))
         if found == UNDECIDED:
             missing = "the time (add at=mon-09:30)" if facts.needs & NEEDS_TIME else ""
             why = f"it depends on {missing or ', '.join(need_names(facts.needs))}"

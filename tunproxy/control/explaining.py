@@ -2,12 +2,14 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final  # Any: a document, as JSON has it
 
 from tunproxy.control.config.sources import PolicyOptions, read_sources
-from tunproxy.control.policy import Policy, RuleNames, build_policy, load_plugins
+from tunproxy.control.lane import LaneKeeper
+from tunproxy.control.names_by_files import NamesByFiles, Resolve
+from tunproxy.control.policy import Policy, RuleNames, build_policy, load_plugins, may_answer_names
 from tunproxy.decide.explain import Explainer
 from tunproxy.decide.question import Question, question_from
 from tunproxy.decide.ruling import NameSource, Ruling
@@ -15,8 +17,6 @@ from tunproxy.decide.sniffers import sniffer_for
 from tunproxy.errors import SystemChangeError
 from tunproxy.flow.verdict import FlowInfo
 from tunproxy.host.process import Process, describe_process, find_by_command
-
-Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 
 class _Patience:
@@ -69,13 +69,23 @@ async def answer(explainer: Explainer, question: object) -> dict[str, Any]:
 
 
 def explain_by_files(options: PolicyOptions, question: Question) -> dict[str, Any]:
-    """Return the record by what the files say, with the host's own resolver. Raises ConfigError."""
+    """Return the record by what the files say; names that they do not know are the host's resolver's to find.
+
+    Raises ConfigError.
+    """
     sources = read_sources(options)
     policy = build_policy(sources, load_plugins(sources))
-    is_fake = _always if sources.config.dns.mode == "fake-ip" else None
-    explainer = explainer_of(policy, resolve=_host_resolver, is_fake=is_fake)
+    names = NamesByFiles(sources.config.dns, policy.wants_fake, _host_resolver)
+    explainer = explainer_of(policy, resolve=names.resolve, is_fake=names.is_fake)
     document: Final = asyncio.run(explainer.explain(question))
     document["source"] = ", ".join(filter(None, (sources.name, sources.rules)))
+    if sources.config.capture.direct_lane:
+        flow = document["flow"]
+        lane = LaneKeeper(sources, is_wanted=True, answers_names=may_answer_names(sources))
+        lane.change()
+        prefix = lane.prefix_of(str(flow["target"]), int(flow["target_port"] or 0))
+        if prefix:
+            document["kernel_direct"] = prefix
     return document
 
 
@@ -95,7 +105,3 @@ async def _host_resolver(name: str) -> Sequence[str]:
     except socket.gaierror as error:  # whose text begins with a number that says nothing to anybody
         raise OSError((error.strerror or str(error)).lower()) from error
     return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
-
-
-def _always(name: str) -> bool:
-    return True

@@ -27,6 +27,7 @@ from tunproxy.errors import ConfigError
 from tunproxy.flow.life import DROPPED, REFUSED, FlowLife
 from tunproxy.flow.verdict import DROP, KIND_NAMES, REJECT, Verdict
 from tunproxy.host.addresses import TUN_IPV4, TUN_IPV6
+from tunproxy.plugin.telling import verdict_of
 
 # our choices
 USUAL: Final = 100  # flows that are told of unless somebody asks for more
@@ -66,7 +67,7 @@ class FlowBook:
         found.sort(key=_number, reverse=True)
         now = clock.now()
         rows = [row_of(life, now) for life in islice(found, limit)]
-        return {"open": len(alive), "kept": len(over), "begun": int(self._recent.begun), "flows": rows}
+        return {"open": len(alive), "kept": len(over), "begun": self._recent.count(), "flows": rows}
 
     async def flow(self, about: About) -> Document:
         """Return why the flow of a number goes, or went, where it does; raises ConfigError."""
@@ -87,12 +88,11 @@ class FlowBook:
         policy = self._keeper.policy
         if self._explainer is None or self._explains != policy.generation:
             client4, client6 = self._clients()
-            fakes = policy.dns.fakes if policy.dns is not None else None
             self._explainer = explainer_of(
                 policy,
                 names=self._names.table,
                 resolve=self._resolve,
-                is_fake=fakes.wants if fakes is not None else None,
+                is_fake=policy.dns.server.gives_fake if policy.dns is not None else None,
                 client4=client4,
                 client6=client6,
             )
@@ -118,8 +118,8 @@ class FlowBook:
         return found[4], found[6]
 
 
-def why(life: FlowLife, now: int) -> Document:
-    """Return the why-record of a flow. It asks the rules once more, as they were."""
+def why(life: FlowLife, now: int, *, nearest: int = 0) -> Document:
+    """Return the why-record of a flow. It asks the rules again, as they were; nearest as ``record_of``."""
     info = life.info
     trace = trace_of(info)
     naming = trace.ruling.naming if trace is not None else None
@@ -127,7 +127,7 @@ def why(life: FlowLife, now: int) -> Document:
     dials = [Dial(where, took / 1000, failure) for where, took, failure in life.attempts()]
     is_over = life.ended_at >= 0
     lasted = int((life.ended_at if is_over else now) - life.began_at) / 1e6
-    ending = Ending(_reason(life, _verdict(life)), lasted, int(life.up), int(life.down))
+    ending = Ending(_reason(life, verdict_of(life)), lasted, int(life.up), int(life.down))
     return record_of(
         info,
         life.verdict,
@@ -136,6 +136,7 @@ def why(life: FlowLife, now: int) -> Document:
         dials=dials,
         ending=ending if is_over else None,
         so_far=None if is_over else ending,
+        nearest=nearest,
     )
 
 
@@ -143,7 +144,7 @@ def row_of(life: FlowLife, now: int) -> Document:
     """Return what a list of flows has of one."""
     info = life.info
     trace = trace_of(info)
-    verdict = _verdict(life)
+    verdict = verdict_of(life)
     is_over = life.ended_at >= 0
     return {
         "number": int(life.number),
@@ -166,12 +167,6 @@ def row_of(life: FlowLife, now: int) -> Document:
         "seconds": round(int((life.ended_at if is_over else now) - life.began_at) / 1e6, 3),
         "reason": _reason(life, verdict) or None,
     }
-
-
-def _verdict(life: FlowLife) -> Verdict:
-    """Return the last word about a flow, which may have waited for it."""
-    trace = trace_of(life.info)
-    return trace.verdict if trace is not None and trace.verdict is not None else life.verdict
 
 
 def _reason(life: FlowLife, verdict: Verdict) -> str:

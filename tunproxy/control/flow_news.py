@@ -39,6 +39,7 @@ class FlowNews:
             self._told.events.flush()  # for those who come after, openings are old
         self._told = telling
         self.watcher.audience = telling if telling.has_any else None
+        self.watcher.observes |= bool(policy.parts.compiled.observed)  # flows of older rules may be open
         self.watcher.forget_before(policy.generation - KEPT_GENERATIONS)
         self._api.adopt(policy.plugins)
 

@@ -1,12 +1,14 @@
-"""The supervisor's side of questions about flows: asks the worker, and answers what the API answers.
+"""The supervisor's side of questions about flows: asks the workers, and answers what the API answers.
 
 Whatever cannot be answered is an object with ``error``.
 """
 
-from collections.abc import Awaitable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final  # Any as the workers' JSON has it
 
-from tunproxy.control.letters import ask_at_length
+from tunproxy.control.letters import About, ask_at_length
+from tunproxy.control.packets.service import PacketService
 from tunproxy.control.plugin_api import pass_on
 from tunproxy.control.questions import NoAnswerError, Questions
 
@@ -14,20 +16,46 @@ from tunproxy.control.questions import NoAnswerError, Questions
 class Inquiry:
     """Asks about flows. Of several workers the first has the plugins' API."""
 
-    def __init__(self, workers: Sequence[Questions]) -> None:
+    def __init__(
+        self,
+        workers: Sequence[Questions],
+        kernel_direct: Callable[[str, int], str] = lambda address, port: "",
+    ) -> None:
+        """kernel_direct returns which prefix of the kernel-direct lane a target is in, "" for none."""
         self._workers: Final = workers
+        self.packets: Final = PacketService(workers)
+        self._kernel_direct: Final = kernel_direct
 
     async def flows(self, limit: int, state: str = "") -> dict[str, Any]:
         """Return the flows that there are and were, the newest first; state is "open", "closed" or ""."""
-        return await _told(ask_at_length(self._workers[0], "flows", {"limit": limit, "state": state}))
+        about = {"limit": limit, "state": state}
+        asking = [_told(ask_at_length(each, "flows", about)) for each in self._workers]
+        told = await asyncio.gather(*asking)
+        return told[0] if len(told) == 1 else _merged(told, limit)
 
     async def flow(self, number: int) -> dict[str, Any]:
         """Return why a flow goes where it goes."""
-        return await _told(ask_at_length(self._workers[0], "flow", {"number": number}))
+        worker = self._workers[max(number - 1, 0) % len(self._workers)]  # as FlowWatcher numbers them
+        return await _told(ask_at_length(worker, "flow", {"number": number}))
 
     async def explanation(self, question: object) -> dict[str, Any]:
         """Return why a flow would go where it would."""
-        return await _told(ask_at_length(self._workers[0], "explain", {"question": question}))
+        found = await self._anybody("explain", {"question": question})
+        flow = found.get("flow")
+        if not isinstance(flow, dict):
+            return found
+        prefix = self._kernel_direct(str(flow.get("target")), int(flow.get("target_port") or 0))
+        return {**found, "kernel_direct": prefix} if prefix else found
+
+    async def _anybody(self, what: str, about: About) -> dict[str, Any]:
+        """Return the first answer that a worker has: all have the same policy, and know the same names."""
+        why = NoAnswerError("there is no worker")
+        for worker in self._workers:
+            try:
+                return await ask_at_length(worker, what, about)
+            except NoAnswerError as error:
+                why = error
+        return {"error": str(why)}
 
     async def plugin(self, request: Any) -> Any:
         """Return a plugin's answer to an aiohttp request."""
@@ -44,3 +72,14 @@ async def _told(asking: Awaitable[dict[str, Any]]) -> dict[str, Any]:
         return await asking
     except NoAnswerError as error:
         return {"error": str(error)}
+
+
+def _merged(told: Sequence[dict[str, Any]], limit: int) -> dict[str, Any]:
+    """Return the flows of several workers as if they were one's; of those that answer, if any does."""
+    answers = [each for each in told if "error" not in each]
+    if not answers:
+        return told[0]
+    rows = [row for each in answers for row in each["flows"]]
+    rows.sort(key=lambda row: row["age_seconds"])
+    sums = {key: sum(each[key] for each in answers) for key in ("open", "kept", "begun")}
+    return {**sums, "flows": rows[:limit]}

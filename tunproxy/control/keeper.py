@@ -39,14 +39,20 @@ class PolicyKeeper:
         self,
         sources: Sources,
         around: Surroundings | None = None,
+        generation: int = 1,
     ) -> None:
-        """Build the first policy, in this thread; raises ConfigError."""
+        """Build the first policy, which is of this generation, in this thread; raises ConfigError."""
         self._around: Final = around or Surroundings()
         self._cache: Final = SetCache()
         self.adopted: Callable[[Policy], None] | None = None
+        self.dropped: Callable[[Policy], None] | None = None  # told of one that was built in vain
         self._sources = sources
         self._building = False
         self._error = ""
+        self._is_preparing = False
+        self._is_unwanted = False
+        self._prepared: tuple[Policy, Sources] | None = None
+        self._first: Final = generation
         self.policy = self._build(sources, None)
         self.decider: Final = SwitchableDecider(self.policy.decider)
         self._tell_oddities()
@@ -56,14 +62,48 @@ class PolicyKeeper:
 
         One is built at a time: while that goes on, nothing begins, and is_accepted is False.
         """
+        self._is_preparing = False
+        return self._begin(fd, loop)
+
+    def prepare(self, fd: int, loop: asyncio.AbstractEventLoop) -> dict[str, object]:
+        """Do as reload does, but have the policy in force when commit() is called."""
+        self.abandon()
+        self._is_preparing = True
+        return self._begin(fd, loop)
+
+    def commit(self) -> dict[str, object]:
+        """Put what was prepared in force; return the state."""
+        if self._prepared is not None:
+            policy, sources = self._prepared
+            self._prepared = None
+            self._adopt(policy, sources)
+        return self.state()
+
+    def abandon(self) -> dict[str, object]:
+        """Forget what was prepared, or is being prepared."""
+        self._is_preparing = False
+        self._is_unwanted = self._building
+        if self._prepared is not None:
+            policy, _ = self._prepared
+            self._prepared = None
+            self._drop(policy)
+        return self.state()
+
+    def _begin(self, fd: int, loop: asyncio.AbstractEventLoop) -> dict[str, object]:
         sources = from_memory(fd)
         if self._building:
             return {**self.state(), "is_accepted": False}
+        self._is_unwanted = False
         self._building = True
         self._error = ""
         thread = threading.Thread(target=self._run, args=(sources, loop), name="policy", daemon=True)
         thread.start()
         return {**self.state(), "is_accepted": True}
+
+    @property
+    def sources(self) -> Sources:
+        """What the current policy was built from."""
+        return self._sources
 
     def state(self) -> dict[str, object]:
         """Return what there is, whether another one is being built, and why the last could not be."""
@@ -80,7 +120,7 @@ class PolicyKeeper:
             plugins = renewed(before.plugins, self._sources.plugin_files, sources.plugin_files)
         else:
             plugins = load_plugins(sources)
-        generation = before.generation + 1 if before is not None else 1
+        generation = before.generation + 1 if before is not None else self._first
         return build_policy(sources, plugins, cache=self._cache, around=self._around, generation=generation)
 
     def _run(self, sources: Sources, loop: asyncio.AbstractEventLoop) -> None:
@@ -110,6 +150,19 @@ class PolicyKeeper:
         if policy is None:
             _log.info("the old policy stays: %s", error)  # the supervisor tells the user
             return
+        if self._is_unwanted:
+            self._drop(policy)
+        elif self._is_preparing:
+            self._prepared = (policy, sources)
+        else:
+            self._adopt(policy, sources)
+
+    def _drop(self, policy: Policy) -> None:
+        """Let go of a policy that is never used."""
+        if self.dropped is not None:
+            self.dropped(policy)
+
+    def _adopt(self, policy: Policy, sources: Sources) -> None:
         self._sources = sources
         self.policy = policy
         self.decider.switch(policy.decider)
@@ -120,8 +173,8 @@ class PolicyKeeper:
 
     def _tell_oddities(self) -> None:
         parts = self.policy.parts
-        for name, count in parts.skipped.items():
-            _log.warning("rule set %s: %d entries cannot be read", name, count)
+        for line in parts.unread():
+            _log.warning("%s", line)
         for notice in parts.notices:
             _log.warning("%s", notice)
 

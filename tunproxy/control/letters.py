@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar  # Any as json gives it
@@ -47,14 +48,17 @@ def answering(function: Callable[[About], object]) -> Callable[[int], object]:
     return answer
 
 
-async def ask_at_length(worker: Questions, what: str, about: About) -> dict[str, Any]:
-    """Return the worker's answer; raises NoAnswerError. ``error`` in it says why there is none."""
+async def ask_at_length(worker: Questions, what: str, about: About, *more: int) -> dict[str, Any]:
+    """Return the worker's answer; raises NoAnswerError. ``error`` in it says why there is none.
+
+    more are descriptors that go along.
+    """
     fd = os.memfd_create("tunproxy-question")
     with os.fdopen(fd, "w+b") as file:
         file.write(json.dumps(about).encode())
         file.flush()
         file.seek(0)
-        await worker.ask(what, fd, patience=max(PATIENCE, ANSWER_SECONDS))
+        await worker.ask(what, fd, *more, patience=max(PATIENCE, ANSWER_SECONDS))
         file.seek(0)
         try:
             document = json.loads(file.read(MAX_LETTER))
@@ -65,18 +69,38 @@ async def ask_at_length(worker: Questions, what: str, about: About) -> dict[str,
         return document
 
 
+class _ShortTurns:
+    """Threads take short turns within the context, of which there may be several at a time."""
+
+    def __init__(self) -> None:
+        self._lock: Final = threading.Lock()
+        self._count = 0
+        self._before = 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._count == 0:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(min(self._before, TURN_SECONDS))
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._count -= 1
+            if self._count == 0:
+                sys.setswitchinterval(self._before)
+
+
+_turns: Final = _ShortTurns()
+
+
 async def aside(function: Callable[..., T], *arguments: object) -> T:
     """Return what function returns, called in a thread, so that packets go on meanwhile.
 
     The thread is made for it: such questions are rare. It and the packet path take short turns.
     """
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(min(interval, TURN_SECONDS))
-    try:
-        with ThreadPoolExecutor(1, "aside") as pool:
-            return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
-    finally:
-        sys.setswitchinterval(interval)
+    with _turns, ThreadPoolExecutor(1, "aside") as pool:
+        return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
 
 
 def _dumped(document: object) -> bytes:

@@ -9,6 +9,7 @@ cache. Fake addresses keep their meaning as long as the worker lives; so their r
 """
 
 import asyncio
+import dataclasses
 import itertools
 import logging
 from collections.abc import Callable, Sequence
@@ -17,13 +18,16 @@ from typing import Final
 from weakref import WeakSet
 
 from tunproxy.control.config.schema import DnsConfig
+from tunproxy.control.letters import About
 from tunproxy.control.naming import dns_settings
 from tunproxy.dns.build import Dns, build_dns
+from tunproxy.dns.cache import AnswerCache
 from tunproxy.dns.contributed import Lookups
 from tunproxy.dns.fake_store import StoreFiles
 from tunproxy.dns.fakeip import FakePool
 from tunproxy.dns.names import NameTable
 from tunproxy.dns.settings import FAKE_IP, OFF, DnsSettings
+from tunproxy.flow.life import FlowLife
 from tunproxy.flow.ports import DatagramReply, DatagramService, SocketMaker
 from tunproxy.upstream.base import Dialer
 from tunproxy.upstream.opening import Yielding
@@ -49,14 +53,18 @@ class LiveNames(DatagramService):
         sockets: SocketMaker,
         dialer: Dialer,
         system: Sequence[str] = (),
+        *,
+        may_lease: bool = True,
     ) -> None:
         super().__init__(DNS_PORT)
         self.table: Final = NameTable()
+        self.new_pool: Callable[[FakePool], None] | None = None  # told when there are fake addresses
+        self._may_lease: Final = may_lease
         self._loop: Final = loop
         self._dataplane: Final = dataplane
         self._sockets: Final = sockets
         self._dialer: Final = dialer
-        self._system: Final = tuple(system)
+        self._system = tuple(system)
         self._current: Dns | None = None
         self._settings: DnsSettings | None = None  # what current was built from
         self._pool: FakePool | None = None  # the one and only, once there are fake addresses
@@ -66,6 +74,9 @@ class LiveNames(DatagramService):
         self._contributed: Final[WeakSet[Dns]] = WeakSet()  # those that ask plugins
         self._retiring: Final[dict[Dns, asyncio.TimerHandle]] = {}
         self._closing: Final[set[asyncio.Task[None]]] = set()
+        self.lives: Sequence[
+            Callable[[], list[FlowLife]]
+        ] = ()  # what lists open flows, once there are tables
 
     @property
     def current(self) -> Dns | None:
@@ -115,6 +126,8 @@ class LiveNames(DatagramService):
             fake_files=files,
             lookups=used,
             wants_fake=self._gets_fake if settings.mode == FAKE_IP else None,
+            may_lease=self._may_lease,
+            cache=self._cache_for(settings),
         )
         if dns is not None and used:
             self._contributed.add(dns)
@@ -138,13 +151,43 @@ class LiveNames(DatagramService):
         self._settings = self._built.pop(id(dns), None) if dns is not None else None
         self._built.clear()
         if dns is not None and dns.fakes is not None:
+            is_new = dns.fakes is not self._pool
             self.table.fakes = self._pool = dns.fakes
+            if is_new and self.new_pool is not None:
+                self.new_pool(dns.fakes)
             if self._settings is not None:
                 dns.fakes.serve(self._settings.fake_ip_filter)
         elif self._pool is not None:
             self._pool.drain()
         if old is not None:
             self._retiring[old] = self._loop.call_later(RETIRES_AFTER, self._retire, old)
+
+    def drop(self, dns: Dns | None) -> None:
+        """Let go of what was built, and will not be adopted."""
+        if dns is None or dns is self._current:
+            return
+        self._built.pop(id(dns), None)
+        if dns.fakes is not None and dns.fakes is not self._pool:
+            dns.fakes.close()
+
+    def renew(self) -> None:
+        """Ask resolvers over new connections: the network is another one, and the old ones may be dead."""
+        if self._current is not None:
+            task = self._loop.create_task(self._current.server.renew(), name="renew names")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    def _cache_for(self, settings: DnsSettings) -> AnswerCache | None:
+        """Return what is known, where only the host's own resolvers are others than before."""
+        current, before = self._current, self._settings
+        if current is None or before is None or dataclasses.replace(settings, system=before.system) != before:
+            return None
+        return current.server.cache
+
+    @property
+    def pool(self) -> FakePool | None:
+        """The fake addresses; None where there have never been any."""
+        return self._pool
 
     async def resolve(self, host: str) -> list[str]:
         """Return the real addresses of host, as our resolvers or else the system's know them.
@@ -155,6 +198,40 @@ class LiveNames(DatagramService):
             return [str(ip_address(packed)) for packed in await self._current.server.addresses(host)]
         found = await self._loop.getaddrinfo(host, None)
         return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
+
+    def state(self) -> dict[str, object]:
+        """Return whether we answer port 53, and what leads to fake addresses, for the supervisor.
+
+        fake_flows are open to one; fake_seconds ago somebody was told one, None for nobody in this run.
+        """
+        pool = self._pool
+        has = pool.has if pool is not None else None
+        flows = (
+            sum(has(life.info.target) for lives in self.lives for life in lives()) if has is not None else 0
+        )
+        ago = int(pool.told_ago) if pool is not None else -1
+        return {
+            "is_answering": self._current is not None,
+            "has_fakes": pool is not None and len(pool) > 0,
+            "fake_flows": flows,
+            "fake_seconds": round(ago / 1e6, 3) if ago >= 0 else None,
+        }
+
+    def drain(self) -> dict[str, object]:
+        """Tell nobody a fake address any more, as we are about to end; those that are out keep their meaning.
+
+        Returns what ``state`` does.
+        """
+        if self._pool is not None:
+            self._pool.drain()
+        return self.state()
+
+    def take_resolvers(self, about: About) -> dict[str, object]:
+        """Have the next policy ask other resolvers as the host's own: the network is another one now."""
+        told = about.get("resolvers")
+        if isinstance(told, list) and told and all(isinstance(each, str) for each in told):
+            self._system = tuple(told)
+        return {"resolvers": list(self._system)}
 
     def statistics(self) -> dict[str, object]:
         """Return what was answered how; nothing where nobody answers."""

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from tunproxy.control.config.schema import DnsConfig
+from tunproxy.control.resolver_search import find_resolvers_now
 from tunproxy.dns.fake_store import StoreFiles, open_files
-from tunproxy.dns.settings import FAKE_IP, SYSTEM, DnsSettings
+from tunproxy.dns.settings import FAKE_IP, OFF, SYSTEM, DnsSettings
 from tunproxy.dns.system import system_resolvers
 from tunproxy.errors import ConfigError
 from tunproxy.host.resolver import DEFAULT_NAMESERVER
@@ -53,8 +54,15 @@ def host_resolvers(*, is_apart: bool) -> tuple[str, ...]:
     is_apart says that the host's own queries do not go through us, so that a resolver on the host itself may
     be asked. Else one that passes queries on would ask us; without any other there is none.
     """
-    found = system_resolvers(may_use_loopback=is_apart)
-    return tuple(found or ([DEFAULT_NAMESERVER] if is_apart else []))
+    if not is_apart:
+        return find_resolvers_now()
+    return tuple(system_resolvers(may_use_loopback=True) or [DEFAULT_NAMESERVER])
+
+
+def asks_system(config: DnsConfig) -> bool:
+    """Tell whether the host's own resolvers are among those that config has asked."""
+    named = [config.servers or (SYSTEM,), config.bootstrap, *config.domains.values()]
+    return config.mode != OFF and any(SYSTEM in each for each in named)
 
 
 def fake_files(config: DnsConfig, environment: Mapping[str, str] = os.environ) -> StoreFiles | None:
@@ -72,14 +80,19 @@ def fake_files(config: DnsConfig, environment: Mapping[str, str] = os.environ) -
 
 
 def fake_file(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where fake addresses are kept unless the user names another place (XDG Base Directory)."""
+    """Return where fake addresses are kept unless the user names another place."""
+    return state_folder(environment) / FAKE_FILE
+
+
+def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of what stays from one run to the next (XDG Base Directory)."""
     given = environment.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd.exec(5)
     if given:
-        return Path(given) / FAKE_FILE
+        return Path(given)
     state = environment.get("XDG_STATE_HOME", "")
     if state.startswith("/"):
-        return Path(state) / "tunproxy" / FAKE_FILE
+        return Path(state) / "tunproxy"
     home = environment.get("HOME", "")
     if home.startswith("/"):
-        return Path(home) / ".local" / "state" / "tunproxy" / FAKE_FILE
-    return SYSTEM_STATE / FAKE_FILE
+        return Path(home) / ".local" / "state" / "tunproxy"
+    return SYSTEM_STATE

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Final
 
+from tunproxy.control.beside import beside
 from tunproxy.control.questions import NoAnswerError, Questions
 from tunproxy.host.notify import ServiceManager
 
@@ -23,12 +24,8 @@ async def telling_alive(manager: ServiceManager, workers: Sequence[Questions]) -
     if not manager.watchdog_seconds:
         yield
         return
-    task = asyncio.create_task(_tell(manager, workers), name="watchdog")
-    try:
+    async with beside(_tell(manager, workers), name="watchdog"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 @contextlib.contextmanager

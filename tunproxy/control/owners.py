@@ -29,14 +29,6 @@ MAX_ASKED: Final = 256  # flows that wait for an answer; the rest is told that n
 _NO_ANSWER: Final = Process(why="whoever may look at processes does not answer")
 
 
-def owner_sockets() -> tuple[socket.socket, socket.socket]:
-    """Return the ends of the supervisor and the worker, both non-blocking."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
-    theirs.setblocking(False)
-    return ours, theirs
-
-
 class AskedOwners:
     """The worker's end: a source of processes for rules (``decide.trace.ProcessSource``)."""
 

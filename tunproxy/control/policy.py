@@ -13,15 +13,15 @@ from tunproxy.control.config.schema import Config, DnsConfig
 from tunproxy.control.config.sets import SetCache
 from tunproxy.control.config.sources import Sources
 from tunproxy.control.config.tables import Document
-from tunproxy.control.settings import PolicyOptions
 from tunproxy.decide.deciding import RuleDecider, RulesAfterwards
-from tunproxy.decide.pipeline import Stage
 from tunproxy.decide.record import RuleBook
 from tunproxy.decide.ruling import NameSource, Ruling, Waiters
 from tunproxy.decide.sniffers import sniffer_for
+from tunproxy.decide.stage import Stage
 from tunproxy.decide.trace import ProcessSource
 from tunproxy.dns.build import Dns
 from tunproxy.dns.contributed import Lookups
+from tunproxy.dns.settings import OFF
 from tunproxy.flow.ports import Decider
 from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.targets import Targets
@@ -29,7 +29,8 @@ from tunproxy.plugin.manager import Plugins
 from tunproxy.plugin.resolving import lookups_of
 from tunproxy.plugin.stage import PluginStage
 from tunproxy.rules.facts import NEEDS_NAME, Facts
-from tunproxy.rules.model import Rule
+from tunproxy.rules.files import parse_rules
+from tunproxy.rules.model import Condition, Rule
 from tunproxy.rules.policy import NO_MATCH, CompiledRules
 from tunproxy.secret import Secret
 from tunproxy.upstream.health import Health
@@ -61,7 +62,7 @@ class Policy:
 
     dns is what answers queries, None where port 53 is left alone; wants_fake tells which names get fake
     addresses, None for all. generation counts the policies of a
-    worker from 1.
+    worker from 1. ruling is what the rules say, for whoever counts.
     """
 
     decider: Decider
@@ -72,10 +73,7 @@ class Policy:
     generation: int = 1
     dns: Dns | None = None
     wants_fake: Callable[[str], bool] | None = None
-
-    def faults(self) -> dict[str, int]:
-        """Return how often each plugin failed to decide."""
-        return self.stage.faults() if self.stage is not None else {}
+    ruling: Ruling | None = None
 
     def summary(self) -> dict[str, object]:
         """Return what it consists of, in numbers."""
@@ -105,6 +103,10 @@ class RuleNames:
     def text(self, number: int) -> str:
         """Return the rule as it was written."""
         return self._rules[number].text
+
+    def rule(self, number: int) -> Rule:
+        """Return the rule of a number."""
+        return self._rules[number]
 
     def why(self, number: int) -> str:
         """Return the words."""
@@ -165,7 +167,7 @@ def build_policy(
     else:
         decider = RuleDecider(stages, ruling, sniffer_for(parts.compiled) if around.may_sniff else None)
     wants_fake = fake_for(sources.config.dns.fake_ip_targets, parts)
-    return Policy(decider, plugins, stage, parts, sources.name, generation, dns, wants_fake)
+    return Policy(decider, plugins, stage, parts, sources.name, generation, dns, wants_fake, ruling)
 
 
 def fake_for(targets: Sequence[str], parts: Parts) -> Callable[[str], bool] | None:
@@ -181,12 +183,30 @@ def fake_for(targets: Sequence[str], parts: Parts) -> Callable[[str], bool] | No
     def wants(host: str) -> bool:
         facts = Facts("tcp", b"", 0, b"", HTTPS_PORT)
         facts.host = host
-        found = rules.match(facts)
+        found = rules.deciding(facts)
         if found < 0:
             return found == NO_MATCH and parts.default in wanted
         return rules.targets[facts.decided] in wanted
 
     return wants
+
+
+def may_answer_names(sources: Sources) -> bool:
+    """Tell whether queries may be answered by us, before the rules are compiled."""
+    if sources.config.dns.mode == OFF:
+        return False
+    if sources.document.name or not sources.rules:
+        return bool(sources.document.name)
+    found = parse_rules(sources.files[sources.rules])
+    return bool(found.errors) or any(_may_need_name(rule.condition) for rule in found.rules)
+
+
+def _may_need_name(condition: Condition) -> bool:
+    return (
+        condition.kind.startswith("DOMAIN")
+        or condition.kind in ("GEOSITE", "RULE-SET", "SUB-RULE")
+        or any(map(_may_need_name, condition.children))
+    )
 
 
 def wants_names(sources: Sources, rules: CompiledRules) -> bool:
@@ -195,21 +215,3 @@ def wants_names(sources: Sources, rules: CompiledRules) -> bool:
     Who has written nothing has asked for nothing.
     """
     return bool(sources.document.name) or bool(rules.what_is_needed() & NEEDS_NAME)
-
-
-def load_policy(
-    plugins: Plugins | None = None, *, default: str = "", options: PolicyOptions | None = None
-) -> Policy:
-    """Return the policy of plugins, the installed ones unless given, without any file.
-
-    What no plugin decides goes to the upstream named default.
-    """
-    url = options.upstream.reveal() if options is not None else ""
-    sources = built_in_sources(default, url)
-    return build_policy(sources, plugins if plugins is not None else _installed())
-
-
-def _installed() -> Plugins:
-    plugins = Plugins()
-    plugins.load_installed()
-    return plugins

@@ -25,6 +25,8 @@ MAX_MESSAGE: Final = 128 << 10  # octets; the kernel's usual limit for a message
 # our choice: a worker answers in less than a millisecond; one with a slow plugin may take a while
 ANSWER_SECONDS: Final = 2.0
 
+KNOCK: Final = json.dumps({"id": "knock", "ask": "knock"}).encode()  # what every worker answers, out of turn
+
 _log: Final = logging.getLogger(__name__)
 
 Answers = Mapping[str, Callable[[], object]]
@@ -34,6 +36,10 @@ MAX_FDS: Final = 2  # our choice: more than that no question has
 
 class NoAnswerError(TunproxyError):
     """The worker does not answer, or not sensibly."""
+
+
+class GoneError(NoAnswerError):
+    """The worker has ended; another one may take its place."""
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:
@@ -55,12 +61,15 @@ def answer_on(
     Those in fd_answers get the descriptors that come with the question; without any it has no answer.
     """
     with_fd = fd_answers or {}
+    answers = {"knock": dict, **answers}
     tasks: set[asyncio.Task[None]] = set()
 
     def send(said: bytes) -> None:
         try:
             sock.send(said)
-        except OSError as error:  # its reader does not read, or has just ended
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # its reader has just ended, of which this end hears by itself
+        except OSError as error:  # it does not read
             _log.warning("cannot answer the supervisor: %s", error)
 
     async def send_later(number: object, answer: Awaitable[object]) -> None:
@@ -123,6 +132,28 @@ class Questions:
         self._sock: Final = sock
         self._turn: Final = asyncio.Lock()
         self._number = 0
+        self._heard = 0  # messages
+
+    async def is_listening(self, patience: float) -> bool:
+        """Tell whether the worker says anything within so many seconds; raises GoneError.
+
+        It need not have its turn for that: whoever waits for a long answer hears this one as well.
+        """
+        heard = self._heard
+        try:
+            try:
+                self._sock.send(KNOCK)
+            except BlockingIOError:
+                pass  # it has not read for long
+            async with asyncio.timeout(patience), self._turn:
+                while self._heard == heard:
+                    await self._receive()
+        except TimeoutError:
+            pass
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise GoneError(f"the worker cannot be asked: {why}") from error
+        return self._heard != heard
 
     async def ask(self, what: str, *fds: int, patience: float | None = None) -> dict[str, Any]:
         """Return the worker's answer; raises NoAnswerError. fds, if any, go along; they stay ours as well.
@@ -137,7 +168,13 @@ class Questions:
         except TimeoutError:
             raise NoAnswerError(f"the worker does not answer within {patience:g} s") from None
         except OSError as error:
-            raise NoAnswerError(f"the worker cannot be asked: {error}") from error
+            why = (error.strerror or str(error)).lower()
+            raise GoneError(f"the worker cannot be asked: {why}") from error
+
+    async def close(self) -> None:
+        """Let go of the worker's socket, when who has asked has heard that there is no answer."""
+        async with self._turn:
+            self._sock.close()
 
     async def _ask(self, what: str, fds: tuple[int, ...]) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
@@ -148,9 +185,7 @@ class Questions:
         else:
             socket.send_fds(self._sock, [message], fds)  # whole or not at all; room there is
         while True:
-            message = await loop.sock_recv(self._sock, 2 * MAX_MESSAGE)
-            if not message:
-                raise NoAnswerError("the worker has ended")
+            message = await self._receive()
             try:
                 said = json.loads(message)
             except ValueError:
@@ -163,3 +198,10 @@ class Questions:
             if not isinstance(answer, dict):
                 raise NoAnswerError(f"the worker cannot tell: {said.get('error')}")
             return answer
+
+    async def _receive(self) -> bytes:
+        message = await asyncio.get_running_loop().sock_recv(self._sock, 2 * MAX_MESSAGE)
+        if not message:
+            raise GoneError("the worker has ended")
+        self._heard += 1
+        return message

@@ -1,42 +1,54 @@
 """Reload: the supervisor reads the files again and has the workers build a new policy of them.
 
-It happens on command (POST /reload, SIGHUP), when one of the files is saved, those of plugins too, and when
-a plugin comes into its folder. Whatever is wrong, with the
-files or in a worker, the old policy stays in force, and ``status`` says so until a reload succeeds.
+It happens on command (POST /reload, SIGHUP), and when one of the files is saved (``saved_files``). Whatever
+is wrong, with the files or in a worker, the old policy stays in force, and ``status`` says so until a reload
+succeeds. That holds for several workers, too: all of them build it before the first one uses it.
 """
 
 import asyncio
 import contextlib
-import logging
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, Final  # Any as the workers' JSON has it
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Final, Protocol
 
-from tunproxy.control.config.sources import Sources, into_memory, read_sources, stamp_of
+from tunproxy.control.config.sources import Sources, into_memory, read_sources
 from tunproxy.control.naming import fake_files
-from tunproxy.control.questions import NoAnswerError, Questions
-from tunproxy.control.serving import tell
+from tunproxy.control.questions import GoneError, Questions
+from tunproxy.control.rollout import ReloadError as ReloadError
+from tunproxy.control.rollout import build_in, roll_out
+from tunproxy.control.saved_files import SavedFiles
+from tunproxy.control.serving import tell, warn
 from tunproxy.control.settings import PolicyOptions
 from tunproxy.errors import TunproxyError
-from tunproxy.plugin.discovery import folder_files, is_plugin_file
 
 # our choices
-PATIENCE: Final = 120.0  # seconds for a worker to build; a million rules take two or three
-ACCEPT_SECONDS: Final = 10.0  # for it to begin; it has to take what may be many megabytes
-LOOK_SECONDS: Final = 0.05  # between two looks at whether it has
-DEBOUNCE_MS: Final = 200  # editors save in several steps
-WATCH_RETRY_SECONDS: Final = 30.0  # after which we try again where watching is refused
-FOLDER_SECONDS: Final = 2.0  # between two looks at whether there is a folder of plugins
+PUT_BACK_SECONDS: Final = 20.0  # for a worker to be there, when one was just replaced
+PUT_BACK_PAUSE: Final = 0.2
+
+SAVE: Final = "save"  # who asks for a reload, where nobody but a file does
 
 Meanwhile = Callable[[], AbstractContextManager[None]]
+Wanted = Callable[[], Awaitable[str]]  # says why something is to be done, "" where it is not
 
-_log: Final = logging.getLogger(__name__)
+
+class Trial(Protocol):
+    """What a new policy has to pass before it may stay."""
+
+    async def before(self, sources: Sources) -> None:
+        """Look how things are, before the policy of sources is in force."""
+
+    async def after(self, sources: Sources, old: Sources, by: str, restores: int) -> None:
+        """Look how they are now. Raises TunproxyError where the policy of old is to be put back."""
 
 
-class ReloadError(TunproxyError):
-    """The new policy cannot be used; the old one is in force."""
+async def told(work: Awaitable[dict[str, object]]) -> dict[str, object]:
+    """Return how a reload went, for the API."""
+    try:
+        return {"is_reloaded": True, "error": "", "policy": await work}
+    except ReloadError as error:
+        return {"is_reloaded": False, "error": str(error), "policy": None}
 
 
 class Reloader:
@@ -54,23 +66,56 @@ class Reloader:
         self._workers: Final = workers
         self._meanwhile: Final = meanwhile
         self._turn: Final = asyncio.Lock()
-        self._changed: Final = asyncio.Event()  # other folders are to be watched
-        self._paths = sources.paths
-        self._meant = _behind_links(sources.paths)
-        self._stamps = sources.stamps
-        self._plugins = sources.config.plugins
-        self._has_folder = _is_folder(self._plugins.folder)
+        self._files: Final = SavedFiles(sources)
+        self.sources = sources  # those in force
+        self.adopted: Callable[[Sources, int], None] | None = None  # told of others, and of their generation
+        self.trial: Trial | None = None  # what policies of files have to pass
+        self._generation = 1
         self.error = ""  # why the last reload failed, "" after one that did not
 
-    async def reload(self) -> dict[str, object]:
-        """Have a new policy built and put in force; return its summary. Raises ReloadError."""
+    @property
+    def is_busy(self) -> bool:
+        """Whether workers are building a policy now, or are about to."""
+        return self._turn.locked()
+
+    async def reload(self, by: str = "reload") -> dict[str, object]:
+        """Have a new policy built and put in force; return its summary. Raises ReloadError.
+
+        by says who has asked for it, in words.
+        """
         async with self._turn:
             with self._meanwhile():
-                return await self._try()
+                return await self._try(self._reload(by))
 
-    async def _try(self) -> dict[str, object]:
+    async def use(self, sources: Sources, by: str, restores: int) -> dict[str, object]:
+        """Do as reload does, with sources in place of what the files say.
+
+        restores is the number of the generation that these are from.
+        """
+        async with self._turn:
+            with self._meanwhile():
+                return await self._try(self._apply(sources, by, restores))
+
+    async def again(self) -> None:
+        """Have the policy in force built anew: something around it is other. Raises TunproxyError."""
+        async with self._turn:
+            with self._meanwhile():
+                await self._use(self.sources)
+
+    @contextlib.asynccontextmanager
+    async def quiet(self) -> AsyncIterator[None]:
+        """Have nothing else put in force within the context."""
+        async with self._turn:
+            yield
+
+    def follow(self, sources: Sources) -> None:
+        """Watch the files of sources from now on, as they are now."""
+        self._files.follow(sources)
+        self._files.take_as_read()
+
+    async def _try(self, work: Awaitable[dict[str, object]]) -> dict[str, object]:
         try:
-            found = await self._reload()
+            found = await work
         except TunproxyError as error:
             self.error = str(error)
             raise ReloadError(self.error) from error
@@ -83,168 +128,106 @@ class Reloader:
 
     async def answer(self) -> dict[str, object]:
         """Do as reload does, and say how it went, for the API."""
-        try:
-            return {"is_reloaded": True, "error": "", "policy": await self.reload()}
-        except ReloadError as error:
-            return {"is_reloaded": False, "error": str(error), "policy": None}
+        return await told(self.reload())
 
-    async def reload_and_tell(self, why: str) -> None:
+    async def reload_and_tell(self, why: str, by: str = "") -> None:
         """Do as reload does, and tell the user."""
         try:
-            found = await self.reload()
+            found = await self.reload(by or why)
         except ReloadError as error:
-            tell(f"{why} (the old policy stays): {error}")
+            warn(f"{why} (the old policy stays): {error}")
         else:
             tell(f"{why}: policy {found.get('generation')} is in force, {found.get('rules')} rules")
 
-    async def _reload(self) -> dict[str, object]:
-        self._stamps = {path: stamp_of(path) for path in self._paths}
-        before = self._places()
-        self._meant = _behind_links(self._paths)
-        if self._places() != before:
-            self._changed.set()
+    async def _reload(self, by: str) -> dict[str, object]:
+        self._files.take_as_read()  # whatever is wrong with them is told once
         sources = await asyncio.to_thread(read_sources, self._options)
-        before = self._places()
-        self._paths, self._plugins = sources.paths, sources.config.plugins
-        self._meant = _behind_links(sources.paths)
-        self._stamps = sources.stamps
-        if self._places() != before:
-            self._changed.set()
+        self._files.follow(sources)
+        return await self._apply(sources, by)
+
+    async def _apply(self, sources: Sources, by: str, restores: int = 0) -> dict[str, object]:
+        """Have the policy of sources in force, unless it fails its trial."""
+        if self.trial is None:
+            return await self._use(sources)
+        old = self.sources
+        await self.trial.before(sources)
+        found = await self._use(sources)
+        self.error = ""  # as far as we know yet
+        try:
+            await self.trial.after(sources, old, by, restores)
+        except TunproxyError as error:
+            await self._put_back(old, str(error))
+            raise
+        return found
+
+    async def _use(self, sources: Sources) -> dict[str, object]:
         fd = await asyncio.to_thread(into_memory, sources)
         opened = None
         try:
             opened = await asyncio.to_thread(fake_files, sources.config.dns)
-            found: dict[str, object] = {}
-            for worker in self._workers:
-                if opened is not None:
-                    await worker.ask("fake-file", opened.fd, opened.lock_fd)
-                os.lseek(fd, 0, os.SEEK_SET)
-                found = await self._build_in(worker, fd)
+            found = await roll_out(self._workers, fd, opened)
+            self.sources = sources
+            generation = found.get("generation")
+            if isinstance(generation, int):
+                self._generation = generation
+                if self.adopted is not None:
+                    self.adopted(sources, generation)
             return found
         finally:
             os.close(fd)
             if opened is not None:
                 opened.close()
 
-    async def _build_in(self, worker: Questions, fd: int) -> dict[str, object]:
-        asked = await worker.ask("reload", fd, patience=ACCEPT_SECONDS)
-        if asked.get("is_accepted") is not True:
-            raise NoAnswerError("the worker is building a policy already (try again)")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                while True:
-                    # Busy as it is, it may be long in answering; that it has not answered yet says nothing.
-                    state: dict[str, Any] = await worker.ask("policy", patience=PATIENCE)
-                    if not state.get("is_building"):
-                        break
-                    await asyncio.sleep(LOOK_SECONDS)
-                if state.get("error"):
-                    raise ReloadError(str(state["error"]))
-                return state
-        raise NoAnswerError(f"the worker has not built the policy within {PATIENCE:g} s")
+    # going back
+
+    def fall_back(self, sources: Sources) -> None:
+        """Have workers that begin from now on use these sources, which were in force before."""
+        self.sources = sources
+        if self.adopted is not None:
+            self.adopted(sources, self._generation)
+
+    async def take_back(self, sources: Sources, is_wanted: Wanted) -> str:
+        """Put sources in force, which were before; return why, "" where nobody wants that any more.
+
+        is_wanted says why, when our turn has come. Raises ReloadError.
+        """
+        async with self._turn:
+            why = await is_wanted()
+            if why:
+                with self._meanwhile():
+                    self.error = why
+                    await self._put_back(sources, why)
+            return why
+
+    async def _put_back(self, sources: Sources, why: str) -> None:
+        """Put sources in force, which were before, for the reason why; wait for a worker that is replaced."""
+        until = time.monotonic() + PUT_BACK_SECONDS
+        while True:
+            try:
+                await self._use(sources)
+                return
+            except (TunproxyError, OSError) as error:
+                if not isinstance(error, GoneError) or time.monotonic() > until:
+                    self.error = f"{why}; what was before cannot be put back: {error} (restart tunproxy)"
+                    raise ReloadError(self.error) from error
+            await asyncio.sleep(PUT_BACK_PAUSE)
+
+    async def catch_up(self, number: int, sources: Sources) -> None:
+        """Have a worker that has begun with sources use those in force, if they are others. Never raises."""
+        async with self._turn:
+            if sources is self.sources:
+                return
+            try:
+                fd = await asyncio.to_thread(into_memory, self.sources)
+                try:
+                    await build_in(self._workers[number], fd, "reload")
+                finally:
+                    os.close(fd)
+            except (TunproxyError, OSError) as error:
+                self.error = f"worker {number} has an older policy: {error}"
 
     # on save
 
-    @contextlib.asynccontextmanager
-    async def watching(self) -> AsyncIterator[None]:
+    def watching(self) -> AbstractAsyncContextManager[None]:
         """Reload within the context whenever one of the files is saved."""
-        tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._look_for_folder())]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-
-    async def _watch(self) -> None:
-        while True:
-            self._changed.clear()
-            places = self._places()
-            if not places:
-                await self._changed.wait()
-                continue
-            try:
-                await self._watch_in(places)
-            except Exception as error:  # of a library that is not ours: no more than a file unwatched
-                _log.warning("cannot watch the configuration: %s (tunproxy reload works)", error)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), WATCH_RETRY_SECONDS)
-
-    async def _look_for_folder(self) -> None:
-        """Have the folder of plugins watched from when there is one: most never make it."""
-        while True:
-            has_folder = _is_folder(self._plugins.folder)
-            if has_folder != self._has_folder:
-                self._has_folder = has_folder
-                self._changed.set()
-                await asyncio.sleep(DEBOUNCE_MS / 1000)
-                if has_folder and folder_files(self._plugins):
-                    await self.reload_and_tell(f"{self._plugins.folder} is there")
-            await asyncio.sleep(FOLDER_SECONDS)
-
-    async def _watch_in(self, places: Collection[Path]) -> None:
-        """Reload when one of our files changes, or a plugin comes or goes, until other folders count.
-
-        Folders are watched, as editors put a new file in the old one's place. Which files in them are ours
-        may change meanwhile: to watch anew would be to miss what is saved in between.
-        """
-        from watchfiles import awatch  # loaded only where there is something to watch
-
-        changes = awatch(
-            *places,
-            watch_filter=lambda _, path: self._is_ours(Path(path)),
-            stop_event=self._changed,
-            debounce=DEBOUNCE_MS,
-            recursive=False,
-        )
-        catching_up = asyncio.create_task(
-            self._catch_up()
-        )  # begins when awatch, which watches by then, waits
-        try:
-            async for found in changes:
-                names = sorted(
-                    {self._named(Path(path)).name for _, path in found if self._is_news(Path(path))}
-                )
-                if names:
-                    await self.reload_and_tell(f"{', '.join(names)} has changed")
-        finally:
-            catching_up.cancel()
-
-    async def _catch_up(self) -> None:
-        """Reload if a file has been saved after it was read and before it was watched."""
-        names = sorted(path.name for path in self._paths if self._is_news(path))
-        if names:
-            await self.reload_and_tell(f"{', '.join(names)} has changed")
-
-    def _is_news(self, path: Path) -> bool:
-        """Return whether a file is not the one that was read last."""
-        path = self._named(path)
-        return path not in self._stamps or stamp_of(path) != self._stamps[path]
-
-    def _places(self) -> set[Path]:
-        """Return the folders to watch."""
-        found = {path.parent for path in (*self._paths, *self._meant)}
-        if self._plugins.folder is not None and self._has_folder:
-            found.add(self._plugins.folder)
-        return {path for path in found if path.is_dir()}
-
-    def _named(self, path: Path) -> Path:
-        """Return the name that we know a file by, where a symbolic link of that name leads to path."""
-        return path if path in self._paths else self._meant.get(path, path)
-
-    def _is_ours(self, path: Path) -> bool:
-        return (
-            path in self._paths
-            or path in self._meant
-            or (path.parent == self._plugins.folder and is_plugin_file(path))
-        )
-
-
-def _behind_links(paths: Sequence[Path]) -> dict[Path, Path]:
-    """Return the files that symbolic links among paths lead to, with the names that we know them by."""
-    found = {path: Path(os.path.realpath(path)) for path in paths}
-    return {real: path for path, real in found.items() if real != path}
-
-
-def _is_folder(path: Path | None) -> bool:
-    return path is not None and path.is_dir()
+        return self._files.watching(lambda why: self.reload_and_tell(why, SAVE))

@@ -1,10 +1,11 @@
 """What exec and up know of the packet path, and how they talk to the user."""
 
-import os
 from collections.abc import Callable
 from typing import Protocol
 
 from tunproxy.control.worker_settings import WorkerSettings
+from tunproxy.logs.setup import tell as tell
+from tunproxy.logs.setup import warn as warn
 
 
 class Serve(Protocol):
@@ -18,8 +19,3 @@ class Serve(Protocol):
     def __call__(
         self, settings: WorkerSettings, *, stop_fd: int = -1, on_ready: Callable[[str], None]
     ) -> object: ...
-
-
-def tell(line: str) -> None:
-    """Print a line for the user; safe in a forked child, which must not flush its parent's buffers."""
-    os.write(2, f"tunproxy: {line}\n".encode())

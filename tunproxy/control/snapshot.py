@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from tunproxy.control.helm.rule_list import observed_rules
 from tunproxy.control.keeper import PolicyKeeper
 from tunproxy.control.live_names import LiveNames
 from tunproxy.datagram.table import DatagramTable
@@ -22,6 +23,7 @@ from tunproxy.wire.vnet import VNET_LEN
 
 MAX_TEXTS: Final = 50  # plugins that are reported
 MAX_TEXT: Final = 300  # letters of a report
+MAX_OBSERVED: Final = 50  # rules that only count
 
 _TRAFFIC: Final = ("frames_in", "frames_out", "bytes_in", "bytes_out")
 _ELSEWHERE: Final = (*_TRAFFIC, "turns", "memory_held")
@@ -81,6 +83,7 @@ class Snapshot:
             "plugins_suspended": _suspended(policy.plugins.ledger),
             "plugin_problems": _short(policy.plugins.problems),
             "policy": self.keeper.state(),
+            "observed": observed_rules(policy, MAX_OBSERVED),
             "dns": self._names.statistics(),
             "worker": {
                 "pid": os.getpid(),
@@ -89,6 +92,7 @@ class Snapshot:
                 "descriptors": count_descriptors(),
                 "descriptor_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
                 "memory_bytes": resident_memory(),
+                "cpu_seconds": round(time.process_time(), 3),
             },
         }
 

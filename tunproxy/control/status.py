@@ -16,15 +16,36 @@ Its keys are a promise to programs: a new one may come, none goes away or change
                                                                last_fault: why
     policy      source (the configuration's path), generation, default, rules, rule_sets, skipped_entries,
                 upstreams, is_building, and error: why the last reload failed
-    workers     of each: pid, uptime_seconds, turns, descriptors, descriptor_limit, memory_bytes
+    observed    rules that only count, the first 50: rule, place (file:line), flows that each would have
+                decided, octets of those that are over
+    offload     of the device, by the names of the start line, "none" where it has none; "up" alone has it
+    steering    who chooses the worker of a packet, in words; "" where there is one worker; "up" alone has it
+    sandbox     what workers have given up besides their user: landlock, seccomp, each "on" or why not
+    workers     of each: number, restarts, last_end (how the one before ended, in words), and as far as it
+                answers: pid, uptime_seconds, turns, descriptors, descriptor_limit, memory_bytes,
+                cpu_seconds
+    resolved    whether systemd-resolved asks us: state ("taken", "absent", "no-bus", "not-wanted",
+                "refused"), why, is_answering, rivals, claimed, set_again; resolvers: whom the host asked
+                before
+    dns_leaks   questions for names that left past us: is_counted, or why not; packets, interfaces, users
+    generation  of the configuration: running, its number, 0 where it is not kept; confirm_seconds until it is
+                taken back, 0 for never; "up" alone has it
+    capture     what [capture] and options say of what is captured, by its keys; "up" alone has this
+    kernel_direct, kernel_direct_prefixes   prefixes of the kernel-direct lane, the first 200; how many
+                there are
+    network     what ``up`` knows of the way out: ipv4 and ipv6 (null, or link, gateway, source), changes
+                that it has seen, put_back: how often something of ours was
+    kill_switch is_on; refused: packets that it has kept from leaving
+    loops       flows cut because those of a proxy came back to us: cut; last: what was told of each upstream
     problems    what somebody should look at, in words
 """
 
+import asyncio
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final  # Any as the workers' JSON has it
+from typing import Any, Final, Protocol  # Any as the workers' JSON has it
 
 from tunproxy.control.questions import NoAnswerError, Questions
 from tunproxy.control.reload import Reloader
@@ -33,7 +54,12 @@ from tunproxy.wire.reasons import NAMES
 
 SUMS: Final = ("flows", "traffic", "counters", "drops", "opener", "upstream_faults", "plugin_faults")
 
-# our choice: at which share of its descriptors a worker is short of them
+Story = Callable[[], Sequence[Mapping[str, object]]]
+
+# our choices
+MAX_TEXT: Final = 400  # letters of what a worker says
+MAX_LOOPS: Final = 10
+# at which share of its descriptors a worker is short of them
 MANY_DESCRIPTORS: Final = 0.9
 
 
@@ -47,26 +73,51 @@ class Instance:
     command: str = ""
 
 
+class StatusPart(Protocol):
+    """Something else of the supervisor's that the document tells about."""
+
+    def document(self) -> Mapping[str, object]:
+        """Return keys of the document. Never raises."""
+
+    def problems(self) -> Sequence[str]:
+        """Return what somebody should look at, a sentence each. Never raises."""
+
+
 class StatusReport:
     """Asks the workers and puts the document together."""
 
     def __init__(
-        self, instance: Instance, workers: Sequence[Questions], reloader: Reloader | None = None
+        self,
+        instance: Instance,
+        workers: Sequence[Questions],
+        reloader: Reloader | None = None,
+        parts: Sequence[StatusPart] = (),
+        *,
+        story: Story | None = None,
     ) -> None:
+        """Parts add their own; story tells of each worker what it cannot tell itself."""
         self._instance: Final = instance
         self._workers: Final = workers
         self._reloader: Final = reloader
+        self._parts: Final = parts
+        self._story: Final = story
         self._began_at: Final = time.monotonic()
 
     async def document(self) -> dict[str, object]:
         """Return the document; a worker that does not answer is a problem, not an error."""
         told: list[Mapping[str, Any]] = []
         problems: list[str] = []
-        for worker in self._workers:
-            try:
-                told.append(await worker.ask("status"))
-            except NoAnswerError as error:
-                problems.append(str(error))
+        stories = self._story() if self._story is not None else []
+        workers: list[dict[str, Any]] = []
+        asked = await asyncio.gather(*map(_ask, self._workers))
+        for number, answer in enumerate(asked):
+            story = stories[number] if number < len(stories) else {"number": number}
+            if isinstance(answer, NoAnswerError):
+                problems.append(str(answer) if len(asked) == 1 else f"worker {number}: {answer}")
+                workers.append(dict(story))
+            else:
+                told.append(answer)
+                workers.append({**story, **_numbers(answer.get("worker"))})
         instance = self._instance
         document: dict[str, object] = {
             "version": describe(),
@@ -96,17 +147,34 @@ class StatusReport:
         if policy.get("error"):
             # How many problems there are, and where the first of them is.
             problems.append(f"the policy is an old one: {': '.join(str(policy['error']).splitlines()[:2])}")
-        workers = [_numbers(answer.get("worker")) for answer in told]
+        loops = [_mapping(answer.get("loops")) for answer in told]
+        looping = [str(each)[:MAX_TEXT] for loop in loops for each in _sequence(loop.get("last"))]
+        looping = list(dict.fromkeys(looping))[:MAX_LOOPS]
         return {
             **document,
             **sums,
+            "loops": {"cut": int(sum(_numbers(loop).get("cut", 0) for loop in loops)), "last": looping},
             "plugins": sorted({str(name) for answer in told for name in _sequence(answer.get("plugins"))}),
             "plugin_problems": plugin_problems,
             "plugins_suspended": suspended,
             "policy": policy,
+            "observed": _observed([_sequence(answer.get("observed")) for answer in told]),
             "workers": workers,
-            "problems": problems + _problems(sums, plugin_problems, suspended, workers),
+            **{key: value for part in self._parts for key, value in part.document().items()},
+            "problems": [
+                *problems,
+                *_problems(sums, plugin_problems, suspended, workers),
+                *looping,
+                *(each for part in self._parts for each in part.problems()),
+            ],
         }
+
+
+async def _ask(worker: Questions) -> dict[str, Any] | NoAnswerError:
+    try:
+        return await worker.ask("status")
+    except NoAnswerError as error:
+        return error
 
 
 def add(many: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -122,7 +190,7 @@ def _problems(
     sums: Mapping[str, Mapping[str, float]],
     plugin_problems: Mapping[str, str],
     suspended: Mapping[str, Mapping[str, Any]],
-    workers: Sequence[Mapping[str, float]],
+    workers: Sequence[Mapping[str, Any]],
 ) -> list[str]:
     found = [f"plugin {name} {why}" for name, why in plugin_problems.items()]
     for name, count in sums["plugin_faults"].items():
@@ -160,6 +228,20 @@ def _policy(value: object) -> dict[str, object]:
     """Return what a worker tells of its policy: texts, numbers, and names."""
     kinds = (str, int, list)
     return {str(key): each for key, each in _mapping(value).items() if isinstance(each, kinds)}
+
+
+def _observed(told: Sequence[Sequence[object]]) -> list[dict[str, object]]:
+    """Return the rules that only count, their numbers added up."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for rules in told:
+        for rule in map(_mapping, rules):
+            sums = found.setdefault(
+                (str(rule.get("rule")), str(rule.get("place"))), {"flows": 0, "octets": 0}
+            )
+            for key, count in _numbers(rule).items():
+                if key in sums:
+                    sums[key] += count
+    return [{"rule": rule, "place": place, **sums} for (rule, place), sums in found.items()]
 
 
 def _mapping(value: object) -> Mapping[object, object]:

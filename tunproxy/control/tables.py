@@ -11,7 +11,7 @@ from tunproxy.flow.counters import Counters
 from tunproxy.flow.ports import DatagramService, Decider, FlowWatcher, Opener
 from tunproxy.flow.targets import Targets
 from tunproxy.flow.tcp_table import TcpTable
-from tunproxy.loop.dataplane import Dataplane, DeviceSink
+from tunproxy.loop.dataplane import Dataplane
 from tunproxy.tcp.autotune import RCV_BUF_MOST, RCV_BUF_START
 from tunproxy.tcp.congestion import UNTHROTTLED
 from tunproxy.tcp.connection import Settings
@@ -37,7 +37,7 @@ def build_tables(
     decider is asked about every flow, service answers the datagrams it takes, watcher is told of flows.
     """
     offload = settings.device.offload
-    sink = DeviceSink(settings.device.fd, counters)
+    sink = dataplane.sink
     memory = settings.memory - MAX_MEMORY  # what fragments may take; datagrams are not kept
     tcp_settings = Settings(
         settings.mtu,

@@ -1,10 +1,11 @@
 """What a worker is told when it is started."""
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, inet_pton
 
 from tunproxy.control.config.sources import Sources
+from tunproxy.control.helm.wishes import Wishes
 from tunproxy.control.settings import MEMORY_DEFAULT
 from tunproxy.device.tun import TunDevice
 from tunproxy.errors import ConfigError
@@ -32,6 +33,10 @@ class WorkerSettings:
     made from; None for the built-in configuration. resolvers are the host's, as they were before us.
     Which process a flow is of is asked over owners (see ``owners``), or else found out by diagnosis, a
     netlink socket of the clients' network namespace (``host.sock_diag``); without both nobody knows.
+    It is worker number of so many workers, from 0 on, and restarts of them have had its place before it.
+    generation is that of its first policy. is_steered: the kernel knows which packets are whose
+    (``loop.sharing``); inbox and outboxes are for what workers tell each other (``neighbours``).
+    wishes are what somebody has chosen; the supervisor's own, which a worker that begins has a copy of.
     """
 
     device: TunDevice
@@ -46,6 +51,20 @@ class WorkerSettings:
     resolvers: tuple[str, ...] = ()
     owners: socket.socket | None = None
     diagnosis: int = -1
+    number: int = 0
+    workers: int = 1
+    restarts: int = 0
+    generation: int = 1
+    is_steered: bool = False
+    inbox: socket.socket | None = None
+    outboxes: tuple[socket.socket, ...] = ()
+    wishes: Wishes = field(default_factory=Wishes)
+
+    def held(self) -> set[int]:
+        """Return the descriptors that are in here."""
+        sockets = (self.questions, self.owners, self.inbox, *self.outboxes)
+        found = {self.device.fd, self.diagnosis, *(each.fileno() for each in sockets if each is not None)}
+        return found - {-1}
 
 
 def targets_of(maps: tuple[AddressMap, ...]) -> Targets:

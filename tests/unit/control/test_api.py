@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tunproxy.control.api import ApiThread, serve
+from tunproxy.control.status import Instance, StatusReport
 
 
 @pytest.fixture
@@ -55,6 +56,38 @@ def test_thread_answers_who_asks_and_ends(listener: socket.socket) -> None:
     thread.close()
     assert not [each for each in threading.enumerate() if each.name == "api"]
     thread.close()
+
+
+def test_metrics_are_those_of_the_status(listener: socket.socket) -> None:
+    async def whole() -> dict[str, object]:
+        return await StatusReport(Instance("up", "tun7", "tun7"), []).document()
+
+    thread = ApiThread(listener, whole)
+    try:
+        answer = ask(listener.getsockname(), "GET /metrics")
+        assert b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n" in answer
+        assert b'mode="up",tun="tun7"' in answer
+    finally:
+        thread.close()
+
+
+def test_reload_that_could_not_be_taken_back_is_refused(listener: socket.socket) -> None:
+    """Of ``exec``, which keeps no generations."""
+    reloads: list[int] = []
+
+    async def reload() -> dict[str, object]:
+        reloads.append(1)
+        return {"is_reloaded": True}
+
+    thread = ApiThread(listener, status, reload)
+    try:
+        answer = ask(listener.getsockname(), "POST /reload?confirm=60")
+        assert b'{"is_reloaded": false, "error": "nothing could be taken back (only tunproxy up can' in answer
+        assert not reloads
+        assert ask(listener.getsockname(), "POST /reload").endswith(b'{"is_reloaded": true}')
+        assert reloads == [1]
+    finally:
+        thread.close()
 
 
 def test_thread_nobody_asks_ends_at_once(listener: socket.socket) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tunproxy.control import client, endpoint
 from tunproxy.control.api import ApiThread
-from tunproxy.control.client import NotRunningError, choose, fetch_status
+from tunproxy.control.client import NotRunningError, choose, fetch_dashboard, fetch_status
 from tunproxy.control.endpoint import ALIVE, DEAD, DENIED, Found
 from tunproxy.errors import SystemChangeError, TunproxyError
 
@@ -69,6 +69,13 @@ def test_choose_one_that_is_forbidden_says_what_to_do(there: There) -> None:
         choose()
 
 
+def test_choose_one_that_a_group_may_use_says_so(there: There, monkeypatch: pytest.MonkeyPatch) -> None:
+    there(DENIED_ONE)
+    monkeypatch.setattr(endpoint, "or_group", lambda path: f", or as a member of {path.name}'s")
+    with pytest.raises(SystemChangeError, match=r"\(try as root: sudo, or as a member of tun1\.sock's\)$"):
+        choose()
+
+
 def test_choose_by_path(tmp_path: Path) -> None:
     path = tmp_path / "x.sock"
     with pytest.raises(NotRunningError, match=r"^no tunproxy listens at "):
@@ -89,6 +96,8 @@ def test_status_is_fetched(tmp_path: Path) -> None:
         listener.setblocking(False)
         api = ApiThread(listener, status)
         assert fetch_status(tmp_path / "x.sock") == {"name": "tun0"}
+        with pytest.raises(TunproxyError, match=r"^only tunproxy up has a dashboard$"):
+            fetch_dashboard(tmp_path / "x.sock")
         api.close()
 
 
@@ -132,3 +141,12 @@ def test_answer_that_is_none_is_an_error(
             fetch_status(tmp_path / "x.sock")
         done.set()
         thread.join()
+
+
+def test_choose_what_serves_the_host_passes_over_those_of_exec_unless_one_is_named(there: There) -> None:
+    there(ALIVE_ONE, ALIVE_TWO)
+    assert choose(serves_host=True) == ALIVE_ONE
+    assert choose("exec-9", serves_host=True) == ALIVE_TWO
+    there(ALIVE_TWO)
+    with pytest.raises(NotRunningError):
+        choose(serves_host=True)

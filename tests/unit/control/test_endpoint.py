@@ -199,7 +199,11 @@ def test_socket_of_root_is_shared_with_the_group_of_those_who_may_command(
     made = claim("tun0")
     status = made.path.stat()
     assert (status.st_gid, stat.S_IMODE(status.st_mode)) == (daemon.gr_gid, 0o660)
+    assert "sudo usermod -aG daemon USER" in endpoint.or_group(made.path)
+    monkeypatch.setattr(endpoint, "GROUP", "no-such-group-here")
+    assert endpoint.or_group(made.path) == ""
     made.close()
+    assert endpoint.or_group(made.path) == ""
 
 
 def test_socket_elsewhere_is_shared_with_nobody(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,3 +99,21 @@ def test_expectations_are_found_among_comments() -> None:
     found, errors = find_expectations(lines, "t")
     assert [(each.position, each.text) for each in found] == [(Position("t", 2, 13), "a.b:1 => A")]
     assert [error.position for error in errors] == [Position("t", 4, 9)]
+
+
+@pytest.mark.parametrize(
+    "line", ["# expect curl -> a.b:1 => A", "  #Expect: a.b:1 => A", "# expects: a.b => A"]
+)
+def test_what_was_meant_as_an_expectation_is_not_passed_over(line: str) -> None:
+    found, errors = find_expectations(["DOMAIN,a.b,A", line], "t")
+    assert found == []
+    assert [(error.position, error.message) for error in errors] == [
+        (
+            Position("t", 2, line.lower().index("expect") + 1),
+            "no expectation (write: # expect: curl -> github.com:443/tcp => TARGET)",
+        )
+    ]
+
+
+def test_comment_that_only_speaks_of_what_to_expect_is_one() -> None:
+    assert find_expectations(["# expect nothing of this", "# we expect: a => b"], "t") == ([], [])

@@ -63,3 +63,31 @@ def test_name_that_nobody_knows_is_told_in_words(tmp_path: Path, monkeypatch: py
     document = explain_by_files(PolicyOptions(config=str(path)), parse_question("a.example:443"))
     assert "name or service not known" in str(document)
     assert "Errno" not in str(document)
+
+
+def test_files_tell_which_targets_stay_in_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "load_plugins", plugins_for)
+    text = 'rules = ["IP-CIDR,10.0.0.0/8,DIRECT"]\n[capture]\ndirect-lane = {}\n'
+    for wanted in ("true", "false"):
+        options = PolicyOptions(config=str(written(tmp_path, text.format(wanted))))
+        for target, prefix in (("10.1.1.1:80", "10.0.0.0/8"), ("10.1.1.1:53", None), ("192.0.2.1:80", None)):
+            found = explain_by_files(options, parse_question(target)).get("kernel_direct")
+            assert found == (prefix if wanted == "true" else None)
+
+
+def test_files_say_which_names_they_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "load_plugins", plugins_for)
+    monkeypatch.setattr(explaining, "_host_resolver", resolve)
+    text = (
+        TEXT + '[dns]\nmode = "fake-ip"\nhosts = { "nas.lan" = "192.0.2.9" }\nfake-ip-targets = ["REJECT"]\n'
+    )
+    options = PolicyOptions(config=str(written(tmp_path, text)))
+    found = {}
+    for name in ("nas.lan", "a.example", "b.example"):
+        document = explain_by_files(options, parse_question(name))
+        found[name] = document["inputs"]["name"]["from"], document["verdict"]["kind"]
+    assert found == {
+        "nas.lan": ("given", "drop"),
+        "a.example": ("fake-ip", "reject"),
+        "b.example": ("given", "drop"),
+    }

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.control.policies import plugins_for, sources_of, written
+from tests.unit.waiting import until
 from tunproxy.control import keeper as module
 from tunproxy.control.config.sources import into_memory
 from tunproxy.control.keeper import PolicyKeeper
@@ -25,9 +26,7 @@ def goes_to(keeper: PolicyKeeper, host: str) -> str:
 
 
 async def settled(keeper: PolicyKeeper) -> None:
-    async with asyncio.timeout(10):
-        while keeper.state()["is_building"]:
-            await asyncio.sleep(0.005)
+    await until(lambda: not keeper.state()["is_building"])
 
 
 def reloaded(keeper: PolicyKeeper, path: Path) -> None:

@@ -86,3 +86,21 @@ def test_aside_is_another_thread_and_turns_are_long_again() -> None:
 
     assert asyncio.run(aside(where, "x")) == ("x", False, True)
     assert sys.getswitchinterval() == interval
+
+
+def test_turns_are_long_again_whoever_of_several_ends_last() -> None:
+    interval = sys.getswitchinterval()
+    first, second = threading.Event(), threading.Event()
+
+    async def both() -> None:
+        one = asyncio.create_task(aside(first.wait, 10))
+        other = asyncio.create_task(aside(second.wait, 10))
+        await asyncio.sleep(0.01)
+        first.set()
+        await one
+        assert sys.getswitchinterval() < interval
+        second.set()
+        await other
+
+    asyncio.run(both())
+    assert sys.getswitchinterval() == interval

@@ -10,12 +10,14 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.dns.world import CLIENT, Turns, query, read
+from tests.unit.wire.frames import packed
 from tunproxy.control import live_names
 from tunproxy.control.config.schema import DnsConfig
 from tunproxy.control.live_names import LiveNames
 from tunproxy.dns.fake_store import open_files
 from tunproxy.errors import ConfigError
 from tunproxy.flow.ports import DatagramReply
+from tunproxy.flow.verdict import FlowInfo
 from tunproxy.upstream.dialer import AsyncDialer
 from tunproxy.upstream.sockets import KernelSockets
 
@@ -181,3 +183,81 @@ def is_open(fd: int) -> bool:
     except OSError:
         return False
     return True
+
+
+class Life:
+    """As much of a flow's as matters here: its target."""
+
+    def __init__(self, target: str) -> None:
+        self.info = FlowInfo("tcp", CLIENT, 4000, packed(target), 443)
+
+
+def test_supervisor_is_told_who_answers_and_what_leads_to_fake_addresses() -> None:
+    with live() as (_, names):
+        nobody = {"is_answering": False, "has_fakes": False, "fake_flows": 0, "fake_seconds": None}
+        assert names.state() == nobody
+        names.adopt(names.build(config()))
+        assert names.state() == {**nobody, "is_answering": True}
+        names.adopt(names.build(config(mode="fake-ip")))
+        assert names.state() == {**nobody, "is_answering": True}
+        fake = asked(names, "www.example").split()[-1]
+        flows = [Life(fake), Life("192.0.2.1"), Life(fake)]
+        names.lives = (lambda: flows[:2], lambda: flows[2:])  # type: ignore[return-value]
+        state = names.state()
+        assert (state["has_fakes"], state["fake_flows"]) == (True, 2)
+        assert 0 <= state["fake_seconds"] < 60  # type: ignore[operator]
+
+
+def test_drained_fakes_stand_for_their_names_and_nobody_gets_one() -> None:
+    with live() as (_, names):
+        names.adopt(names.build(config(mode="fake-ip", hosts={"other.example": "192.0.2.9"})))
+        fake = packed(asked(names, "www.example").split()[-1])
+        assert names.drain()["has_fakes"] is True
+        assert names.table.fakes.name_of(fake) == "www.example"
+        assert not names.table.fakes.wants("www.example")  # type: ignore[attr-defined]
+        assert asked(names, "other.example").endswith("192.0.2.9")
+
+
+def test_next_policy_asks_the_resolvers_of_another_network() -> None:
+    with live("192.0.2.1") as (_, names):
+        plain = DnsConfig(hosts_file=False)
+        names.adopt(names.build(plain))
+        assert list(names.statistics()["resolvers"]) == ["192.0.2.1"]  # type: ignore[call-overload]
+        for nonsense in ({}, {"resolvers": []}, {"resolvers": [1]}, {"resolvers": "192.0.2.3"}):
+            assert names.take_resolvers(nonsense) == {"resolvers": ["192.0.2.1"]}
+        assert names.take_resolvers({"resolvers": ["192.0.2.2"]}) == {"resolvers": ["192.0.2.2"]}
+        names.adopt(names.build(plain))
+        assert list(names.statistics()["resolvers"]) == ["192.0.2.2"]  # type: ignore[call-overload]
+
+
+def test_other_resolvers_of_the_host_find_what_is_known_and_other_settings_do_not() -> None:
+    with live("192.0.2.53") as (_, names):
+        system = DnsConfig(hosts_file=False, fake_ip_file="")
+        first = names.build(system)
+        assert first is not None
+        names.adopt(first)
+        names.take_resolvers({"resolvers": ["198.51.100.53"]})
+        second = names.build(system)
+        assert second is not None
+        assert second is not first
+        assert second.server.cache is first.server.cache
+        names.adopt(second)
+        third = names.build(DnsConfig(hosts_file=False, fake_ip_file="", serve_stale=5))
+        assert third is not None
+        assert third.server.cache is not second.server.cache
+
+
+def test_renewed_names_close_connections_to_resolvers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with live() as (loop, names):
+        names.renew()  # nobody answers: nothing to do
+        names.adopt(names.build(config()))
+        assert names.current is not None
+        renewed: list[int] = []
+
+        async def renew() -> None:
+            renewed.append(1)
+
+        monkeypatch.setattr(names.current.server, "renew", renew)
+        names.renew()
+        loop.run_until_complete(asyncio.sleep(0.01))
+        assert renewed == [1]

@@ -2,14 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from tunproxy.control import naming
+from tunproxy.control import naming, resolver_search
 from tunproxy.control.config.read import read_config
 from tunproxy.control.config.schema import DnsConfig
-from tunproxy.control.naming import dns_settings, fake_file, fake_files, host_resolvers
+from tunproxy.control.naming import asks_system, dns_settings, fake_file, fake_files, host_resolvers
 from tunproxy.dns.settings import DnsSettings
 
 EVERYTHING = """
@@ -32,6 +33,8 @@ fake-ip-filter = ["+.corp"]
 fake-ip-file = "fake"
 hijack-except = ["192.0.2.9"]
 fake-ip-targets = ["work"]
+drain = 7.5
+resolved = false
 """
 
 
@@ -105,8 +108,13 @@ def test_resolver_on_the_host_is_asked_only_from_apart(
     def found(*, may_use_loopback: bool) -> list[str]:
         return system_resolvers(may_use_loopback=may_use_loopback, resolv_conf=conf, behind_stubs=())
 
+    def found_elsewhere(**options: Any) -> list[str]:
+        return system_resolvers(**{**options, "resolv_conf": conf, "behind_stubs": ()})
+
     system_resolvers = naming.system_resolvers
     monkeypatch.setattr(naming, "system_resolvers", found)
+    monkeypatch.setattr(resolver_search, "system_resolvers", found_elsewhere)
+    monkeypatch.setattr(resolver_search, "has_bus", lambda: False)
     assert host_resolvers(is_apart=True) == ("127.0.0.53",)
     assert host_resolvers(is_apart=False) == ()
     conf.write_text("")
@@ -136,3 +144,18 @@ def test_file_of_fake_addresses_is_not_opened_where_it_is_not_needed_or_cannot_b
     ):
         assert fake_files(config) is None
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (DnsConfig(), True),
+        (DnsConfig(mode="off"), False),
+        (DnsConfig(servers=("192.0.2.1",)), False),
+        (DnsConfig(servers=("192.0.2.1", "system")), True),
+        (DnsConfig(servers=("tls://dns.example",), bootstrap=("system",)), True),
+        (DnsConfig(servers=("192.0.2.1",), domains={"lan": ("system",)}), True),
+    ],
+)
+def test_hosts_resolvers_matter_where_they_are_asked(config: DnsConfig, expected: bool) -> None:
+    assert asks_system(config) is expected

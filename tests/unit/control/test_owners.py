@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, closing
 import pytest
 
 from tunproxy.control import owners
-from tunproxy.control.owners import AskedOwners, owner_sockets, tell_owners
+from tunproxy.control.owners import AskedOwners, tell_owners
+from tunproxy.control.questions import socket_pair
 
 LOOPBACK = bytes([127, 0, 0, 1])
 
@@ -18,7 +19,7 @@ LOOPBACK = bytes([127, 0, 0, 1])
 @asynccontextmanager
 async def asking() -> AsyncIterator[tuple[AskedOwners, socket.socket]]:
     loop = asyncio.get_running_loop()
-    ours, theirs = owner_sockets()
+    ours, theirs = socket_pair()
     stop = tell_owners(loop, ours)
     source = AskedOwners(theirs, loop)
     yield source, theirs
@@ -84,7 +85,7 @@ def test_silence_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(owners, "MAX_ASKED", 2)
 
     async def ask() -> None:
-        ours, theirs = owner_sockets()
+        ours, theirs = socket_pair()
         source = AskedOwners(theirs, asyncio.get_running_loop())
         with closing(ours), closing(source):
             flows = [source.search("tcp", LOOPBACK, port, LOOPBACK, 2) for port in range(3)]
@@ -100,7 +101,7 @@ def test_silence_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_supervisor_that_is_gone_leaves_nobody_waiting() -> None:
     async def ask() -> None:
-        ours, theirs = owner_sockets()
+        ours, theirs = socket_pair()
         source = AskedOwners(theirs, asyncio.get_running_loop())
         ours.close()
         await asyncio.sleep(0)

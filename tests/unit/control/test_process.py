@@ -1,5 +1,6 @@
 """The worker's process, with a packet path that is played."""
 
+import errno
 import os
 import signal
 import time
@@ -54,6 +55,19 @@ def test_worker_that_cannot_start_says_why() -> None:
     def check() -> None:
         worker = start(failing)
         with pytest.raises(TunproxyError, match=r"^no way out$"):
+            worker.wait_ready()
+        worker.stop()
+
+    isolated(check)
+
+
+def test_worker_with_too_few_descriptors_says_so() -> None:
+    def failing(settings: WorkerSettings, *, on_ready: Callable[[str], None]) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def check() -> None:
+        worker = start(failing)
+        with pytest.raises(TunproxyError, match=r"^cannot carry packets: too many open files \(allow more"):
             worker.wait_ready()
         worker.stop()
 

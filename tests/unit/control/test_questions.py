@@ -9,7 +9,14 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from tunproxy.control import questions
-from tunproxy.control.questions import MAX_MESSAGE, NoAnswerError, Questions, answer_on, socket_pair
+from tunproxy.control.questions import (
+    MAX_MESSAGE,
+    GoneError,
+    NoAnswerError,
+    Questions,
+    answer_on,
+    socket_pair,
+)
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -139,15 +146,19 @@ def test_supervisor_that_does_not_read_holds_nobody_up(pair: Pair) -> None:
     asyncio.run(talk())
 
 
-def test_supervisor_that_is_gone_is_listened_to_no_more(pair: Pair) -> None:
+def test_supervisor_that_is_gone_is_listened_to_no_more(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    """That its last question has nobody who hears the answer is no news."""
+
     async def talk() -> None:
         loop = asyncio.get_running_loop()
         answer_on(loop, pair[1], {})
+        pair[0].send(questions.KNOCK)
         pair[0].close()
         await asyncio.sleep(0.02)
         assert not loop.remove_reader(pair[1])
 
     asyncio.run(talk())
+    assert caplog.text == ""
 
 
 def test_descriptor_goes_along_with_a_question(pair: Pair) -> None:
@@ -204,3 +215,32 @@ def test_descriptors_go_along_and_become_the_answerers(pair: Pair) -> None:
 
     asyncio.run(both())
     assert seen == [b"0", b"1"]
+
+
+def test_worker_is_heard_while_somebody_waits_for_a_long_answer(pair: Pair) -> None:
+    async def talk(worker: Questions) -> None:
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.create_task(worker.ask("slow", patience=30))
+        await asyncio.sleep(0)
+        assert await worker.is_listening(1)  # which takes as long: whoever waits has the turn
+        answered.set_result({"n": 1})
+        assert await waiting == {"n": 1}
+        assert await worker.ask("quick") == {"n": 2}
+        assert await worker.is_listening(20)
+        loop.remove_reader(pair[1])
+        assert not await worker.is_listening(0.05)
+        pair[1].close()
+        with pytest.raises(GoneError):
+            await worker.is_listening(20)
+
+    async def slow() -> object:
+        return await answered
+
+    async def both() -> None:
+        nonlocal answered
+        answered = asyncio.get_running_loop().create_future()
+        answer_on(asyncio.get_running_loop(), pair[1], {"slow": slow, "quick": lambda: {"n": 2}})
+        await talk(Questions(pair[0]))
+
+    answered: asyncio.Future[object]
+    asyncio.run(both())

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.control.policies import plugins_for, sources_of, written
+from tests.unit.waiting import until
 from tunproxy.control import keeper as keeper_module
 from tunproxy.control import questions
 from tunproxy.control import reload as reload_module
@@ -18,6 +19,7 @@ from tunproxy.control.keeper import PolicyKeeper
 from tunproxy.control.questions import FdAnswers, Questions, answer_on, socket_pair
 from tunproxy.control.reload import Reloader, ReloadError
 from tunproxy.control.settings import PolicyOptions
+from tunproxy.errors import TunproxyError
 from tunproxy.flow.verdict import FlowInfo
 
 RULE = 'rules = ["DOMAIN,a.example,REJECT"]\n'
@@ -45,12 +47,6 @@ def play(
             loop.remove_reader(theirs)
 
     asyncio.run(both())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def test_reload_reads_the_files_again(tmp_path: Path) -> None:
@@ -270,3 +266,78 @@ def test_save_of_a_plugin_is_a_new_policy_and_a_broken_one_changes_nothing(
     assert f"{folder} is there: policy 2 is in force" in err
     assert "picky.py has changed: policy 3 is in force" in err
     assert "test_picky" not in err
+
+
+class Picky:
+    """A trial that sources with a default do not pass."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+
+    async def before(self, sources: Sources) -> None:
+        pass
+
+    async def after(self, sources: Sources, old: Sources, by: str, restores: int) -> None:
+        self.told.append((by, restores))
+        if sources.config.default == "REJECT":
+            raise TunproxyError("it does not do")
+
+
+def test_what_does_not_pass_its_trial_is_put_back(tmp_path: Path) -> None:
+    async def talk(reloader: Reloader, keeper: PolicyKeeper) -> None:
+        began: list[Sources] = []
+        reloader.adopted = lambda sources, generation: began.append(sources)
+        reloader.trial = picky = Picky()
+        old = reloader.sources
+        written(tmp_path, 'default = "REJECT"\n')
+        with pytest.raises(ReloadError, match=r"^it does not do$"):
+            await reloader.reload("SIGHUP")
+        assert (reloader.sources is old, began[-1] is old, reloader.error) == (True, True, "it does not do")
+        assert (len(keeper.policy.parts.rules), keeper.policy.generation) == (1, 3)
+        await reloader.again()
+        assert len(keeper.policy.parts.rules) == 1, "not what the file says, which does not do"
+        written(tmp_path, "")
+        await reloader.use(reloader.sources, "undo to 7", 7)
+        assert picky.told == [("SIGHUP", 0), ("undo to 7", 7)]
+        assert (len(keeper.policy.parts.rules), reloader.error) == (1, "")
+
+    play(written(tmp_path, RULE), talk)
+
+
+def test_what_cannot_be_put_back_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reload_module, "PUT_BACK_SECONDS", 0.0)
+
+    async def talk(reloader: Reloader, keeper: PolicyKeeper) -> None:
+        reloader.trial = Picky()
+        written(tmp_path, 'default = "REJECT"\n')
+
+        def refuse(policy: object) -> None:
+            monkeypatch.setattr(keeper, "_build", lambda *_: 1 / 0)
+
+        keeper.adopted = refuse
+        with pytest.raises(
+            ReloadError, match="it does not do; what was before cannot be put back: cannot build"
+        ):
+            await reloader.reload()
+        assert "(restart tunproxy)" in reloader.error
+
+    play(written(tmp_path, RULE), talk)
+
+
+def test_taking_back_happens_only_where_it_is_still_wanted(tmp_path: Path) -> None:
+    async def talk(reloader: Reloader, keeper: PolicyKeeper) -> None:
+        async def no() -> str:
+            return ""
+
+        async def yes() -> str:
+            return "nobody has confirmed it"
+
+        old = reloader.sources
+        written(tmp_path, "")
+        await reloader.reload()
+        assert await reloader.take_back(old, no) == ""
+        assert (len(keeper.policy.parts.rules), reloader.error) == (0, "")
+        assert await reloader.take_back(old, yes) == "nobody has confirmed it"
+        assert (len(keeper.policy.parts.rules), reloader.error) == (1, "nobody has confirmed it")
+
+    play(written(tmp_path, RULE), talk)

@@ -3,15 +3,18 @@
 import os
 import socket
 import subprocess
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from tests.isolation import isolated, needs_namespaces
 from tunproxy.control import endpoint
-from tunproxy.control.rescue import rescue
+from tunproxy.control.rescue import holds_now, rescue, rescue_after_service
 from tunproxy.errors import SystemChangeError
 from tunproxy.host.addresses import TUN_IPV4
+from tunproxy.host.kill_switch import KillSwitch
+from tunproxy.host.lane import Lane
 from tunproxy.host.netlink import Netlink
 from tunproxy.host.routes import TABLE
 from tunproxy.host.rules import PolicyRules, TableClaim
@@ -40,10 +43,11 @@ def test_rescue_removes_rules_and_socket_and_nobody_elses(place: Path) -> None:
         before = rules()
         with Netlink() as net:
             PolicyRules("tunproxy0", (TUN_IPV4,), TABLE, uid=61_000).apply(net)
+            Lane(frozenset({ip_network("192.0.2.0/24")})).apply(net)
         assert rules() != before
         told = rescue()
         assert rules() == before
-        assert told == ["9 policy rules", str(place / "tunproxy0.sock")]
+        assert told == ["14 policy rules", "1 prefix of the lane", str(place / "tunproxy0.sock")]
         assert list(place.iterdir()) == []
         assert rescue() == []
 
@@ -74,5 +78,28 @@ def test_rescue_without_the_right_says_so(place: Path) -> None:
         os.setresuid(65_534, 65_534, 65_534)
         with pytest.raises(SystemChangeError, match="not permitted"):
             rescue()
+
+    isolated(check)
+
+
+@pytest.mark.needs("ip", "nft")
+def test_rescue_undoes_a_kill_switch_but_not_between_a_crash_and_the_next_start(place: Path) -> None:
+    def check() -> None:
+        with Netlink() as net:
+            net.set_link("lo", up=True)
+            policy = PolicyRules("tunproxy0", (TUN_IPV4,), TABLE, uid=61_000)
+            policy.apply(net)
+            KillSwitch("tunproxy0", [ip_network("0.0.0.0/0"), ip_network("::/0")], policy).apply(net)
+            before = rules()
+            for result in ("signal", "exit-code", "watchdog", "timeout", "start-limit-hit", ""):
+                told, holds = rescue_after_service({"SERVICE_RESULT": result} if result else {})
+                assert holds, result
+                assert (rules(), holds_now()) == (before, True)
+            assert told == []
+            told, holds = rescue_after_service({"SERVICE_RESULT": "success"})
+            assert (told[0], holds) == ("the kill switch", False)
+            assert not holds_now()
+            assert net.count_routes(TABLE) == 0
+            assert rescue_after_service({"SERVICE_RESULT": "signal"}) == ([], False)
 
     isolated(check)

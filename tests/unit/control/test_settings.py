@@ -1,12 +1,19 @@
 """What users may ask for."""
 
+import os
 from ipaddress import ip_address, ip_network
 
 import pytest
 
 from tunproxy.control import settings
 from tunproxy.control.config.schema import DeviceConfig
-from tunproxy.control.settings import ExecSettings, PathSettings, UpSettings, with_device
+from tunproxy.control.settings import (
+    ExecSettings,
+    PathSettings,
+    UpSettings,
+    with_device,
+    worker_count,
+)
 from tunproxy.errors import ConfigError
 
 
@@ -109,3 +116,30 @@ def test_device_of_the_configuration_stands_where_the_command_line_says_nothing(
 def test_device_of_the_configuration_is_checked(device: DeviceConfig) -> None:
     with pytest.raises(ConfigError):
         with_device(PathSettings(), device)
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (3, 1), (4, 2), (6, 3), (8, 4), (64, 4)])
+def test_workers_are_one_for_two_processors(
+    cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    assert worker_count(0) == workers
+    assert worker_count(7) == 7
+
+
+@pytest.mark.parametrize(("said", "count"), [("auto", 0), ("1", 1), (3, 3), ("64", 64)])
+def test_number_of_workers_is_read(said: str | int, count: int) -> None:
+    settings = with_device(UpSettings(), DeviceConfig(workers=said))
+    assert settings.workers == count
+    assert (
+        with_device(UpSettings(workers=2, said=frozenset({"workers"})), DeviceConfig(workers=said)).workers
+        == 2
+    )
+    exec_settings = ExecSettings(command=("true",))
+    assert with_device(exec_settings, DeviceConfig(workers=said)) == exec_settings
+
+
+@pytest.mark.parametrize("said", ["0", 0, -1, "65", "many", "", "1" * 50])
+def test_number_of_workers_that_cannot_be_is_refused(said: str | int) -> None:
+    with pytest.raises(ConfigError, match=r"workers: must be 1 to 64, or auto$"):
+        with_device(UpSettings(), DeviceConfig(workers=said))

@@ -33,7 +33,7 @@ def test_document_adds_up_what_workers_tell() -> None:
     )
     assert found["flows"] == {"tcp": 5, "udp": 1}
     assert found["drops"]["no-flow"] == 5
-    assert found["workers"] == [{"pid": 7}, {"pid": 8}]
+    assert found["workers"] == [{"number": 0, "pid": 7}, {"number": 1, "pid": 8}]
     assert (found["plugins"], found["problems"]) == (["direct"], [])
     assert (found["mode"], found["name"], found["tun"], found["command"]) == ("up", "tun0", "tun0", "")
 
@@ -47,7 +47,7 @@ def test_document_has_every_reason_and_none_besides() -> None:
 def test_document_without_its_worker_says_so() -> None:
     found = document("the worker does not answer within 2 s")
     assert found["problems"] == ["the worker does not answer within 2 s"]
-    assert (found["workers"], found["flows"]) == ([], {})
+    assert (found["workers"], found["flows"]) == ([{"number": 0}], {})
 
 
 def test_document_problems_are_sentences() -> None:
@@ -85,3 +85,33 @@ def test_document_believes_no_worker_that_talks_nonsense() -> None:
 def test_add_keeps_names_that_not_all_have() -> None:
     assert add([{"a": 1}, {"b": 2, "a": 3}, {}]) == {"a": 4, "b": 2}
     assert add([]) == {}
+
+
+class Part:
+    """Another part of the supervisor."""
+
+    def __init__(self, name: str, problem: str = "") -> None:
+        self._name = name
+        self._problem = problem
+
+    def document(self) -> dict[str, object]:
+        return {self._name: {"is_there": True}}
+
+    def problems(self) -> list[str]:
+        return [self._problem] if self._problem else []
+
+
+def test_document_has_what_other_parts_tell() -> None:
+    parts = [Part("names", "names leak"), Part("lane")]
+    report = StatusReport(Instance("up", "tun0", "tun0"), [Worker("it is gone")], parts=parts)
+    found = asyncio.run(report.document())
+    assert found["names"] == found["lane"] == {"is_there": True}
+    assert found["problems"] == ["it is gone", "names leak"]
+
+
+def test_rules_that_only_count_are_added_up() -> None:
+    one = {"rule": "MATCH,A,observe", "place": "x:1", "flows": 2, "octets": 10}
+    other = {"rule": "MATCH,B,observe", "place": "x:2", "flows": 0, "octets": 0}
+    found = document({"observed": [one, other]}, {"observed": [{**one, "flows": 5}, "nonsense"]}, {})
+    assert found["observed"][:2] == [{**one, "flows": 7, "octets": 20}, other]
+    assert document({})["observed"] == []

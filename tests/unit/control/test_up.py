@@ -55,7 +55,7 @@ def test_up_sends_packets_when_the_worker_serves_and_reverts_when_told_to_stop(
 ) -> None:
     def check() -> None:
         before = rules()
-        assert up(UpSettings(), serve_and_ask_to_stop) == 0
+        assert up(UpSettings(workers=1), serve_and_ask_to_stop) == 0
         assert rules() == before
         assert not has_link("tunproxy0")
         with Netlink() as net:
@@ -75,22 +75,25 @@ def test_up_worker_that_does_not_start_leaves_nothing() -> None:
     def check() -> None:
         before = rules()
         with pytest.raises(Exception, match=r"^no way out$"):
-            up(UpSettings(), failing)
+            up(UpSettings(workers=1), failing)
         assert rules() == before
         assert not has_link("tunproxy0")
 
     isolated(check)
 
 
-def test_up_worker_that_dies_is_exit_code_1(capfd: pytest.CaptureFixture[str]) -> None:
+def test_up_worker_that_dies_again_and_again_is_exit_code_1(capfd: pytest.CaptureFixture[str]) -> None:
     def dying(settings: WorkerSettings, *, stop_fd: int = -1, on_ready: Callable[[str], None]) -> None:
         on_ready("serving")
 
     def check() -> None:
-        assert up(UpSettings(routes=()), dying) == 1
+        assert up(UpSettings(workers=1, routes=()), dying) == 1
 
     isolated(check)
-    assert "tunproxy: the worker died (exit code 0): routes are put back\n" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert told.count("tunproxy: the worker died (exit code 0): another one takes its place\n") == 4
+    how = "exit code 0, for the 5th time within 60 s"
+    assert told.endswith(f"tunproxy: the worker died ({how}): routes are put back\n")
 
 
 def test_up_is_asked_while_it_runs_and_still_told_to_stop() -> None:
@@ -115,9 +118,9 @@ def test_up_is_asked_while_it_runs_and_still_told_to_stop() -> None:
         time.sleep(30)
 
     def check() -> None:
-        handlers = [signal.getsignal(number) for number in SIGNALS]
-        assert up(UpSettings(tun=name, routes=()), serve) == 0
-        assert [signal.getsignal(number) for number in SIGNALS] == handlers
+        handler = signal.getsignal(signal.SIGCHLD)
+        assert up(UpSettings(tun=name, workers=1, routes=()), serve) == 0
+        assert signal.getsignal(signal.SIGCHLD) == handler
         assert set(SIGNALS) <= signal.pthread_sigmask(signal.SIG_BLOCK, ())
         assert not [each for each in find() if each.name == name]
 
@@ -136,7 +139,7 @@ def test_up_tells_the_service_manager_and_nobody_else_may() -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind("\0tunproxy-test")  # in a network namespace of our own
             os.environ["NOTIFY_SOCKET"] = "@tunproxy-test"
-            assert up(UpSettings(routes=(), worker_uid=0, mark=7), serve) == 0
+            assert up(UpSettings(workers=1, routes=(), worker_uid=0, mark=7), serve) == 0
             told = [manager.recv(2000, socket.MSG_DONTWAIT).decode() for _ in range(2)]
         assert told[0].startswith("READY=1\nSTATUS=none, no routes of ours, worker uid 0")
         assert told[1] == "STOPPING=1\nSTATUS=routes are put back"
@@ -148,7 +151,7 @@ def test_up_without_rights_is_refused() -> None:
     def check() -> None:
         libc.capset(effective=0, permitted=0)
         with pytest.raises(SystemChangeError, match=r"^cannot change routes: not permitted"):
-            up(UpSettings(), serve_and_ask_to_stop)
+            up(UpSettings(workers=1), serve_and_ask_to_stop)
 
     isolated(check)
 

@@ -11,11 +11,13 @@ Vocabulary
 
 Theory of operation
     ``schema`` has the keys, each with its documentation; ``positions`` finds where each stands in the text.
-    ``tables`` checks a table against a struct or a plugin's dataclass and collects ``problems``. ``read``
-    makes a ``Config`` of a text, with ``secrets`` looked up; ``sources`` reads the files, as the user who
-    may; from there on no file is needed. ``sets`` finds rule sets by the names that rules use, ``standing``
-    has the upstreams that are always there, ``building`` makes everything that a policy consists of.
+    ``tables`` checks a table against a struct or a plugin's dataclass and collects ``problems``, whose lines
+    ``shown`` has without secrets. ``read`` makes a ``Config`` of a text, with ``secrets`` looked up;
+    ``sources`` reads the files, as the user who may; from there on no file is needed. ``sets`` finds
+    rule sets by the names that rules use, ``standing`` has the upstreams that are always there, ``building``
+    makes everything that a policy consists of.
 
 Reading order
-    schema, problems, positions, tables, secrets, read, search, sources, sets, standing, codecs, building
+    schema, problems, shown, positions, tables, secrets, read, search, sources, sets, standing, codecs,
+    building
 """

@@ -3,7 +3,7 @@
 Nothing that is there already is changed, so that whoever builds while flows are decided disturbs nobody.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final  # Any: options of a type that is only known when it runs
 
@@ -27,6 +27,8 @@ from tunproxy.rules.kinds import CustomKinds
 from tunproxy.rules.model import Position, Rule, RuleError, RuleSetContent
 from tunproxy.rules.parse import parse_rule
 from tunproxy.rules.policy import CompiledRules
+from tunproxy.rulesets.behaviors import CLASSICAL, DOMAIN, IPCIDR
+from tunproxy.rulesets.notes import how_many
 from tunproxy.upstream.base import Upstream
 from tunproxy.upstream.group import CLASH_NAMES, Group, bind_groups
 from tunproxy.upstream.health import Health, Watch
@@ -42,7 +44,8 @@ class Parts:
 
     ways has every name that rules may have as their target, and default; upstreams those that are there to
     be shown and tested. custom are the types of rules that plugins contribute. skipped counts the entries
-    of rule sets that could not be read.
+    of rule sets that could not be read, and first_skipped says of each set what is wrong with the first, ""
+    where nothing is.
     """
 
     upstreams: Mapping[str, Upstream]
@@ -57,6 +60,14 @@ class Parts:
     custom: CustomKinds = field(default_factory=dict, repr=False)
     notices: Sequence[Notice] = field(default=(), repr=False)
     skipped: Mapping[str, int] = field(default_factory=dict)
+    first_skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def unread(self) -> Iterator[str]:
+        """Yield what is to be said of each rule set that could not be read as a whole."""
+        for name, count in self.skipped.items():
+            what = "1 entry" if count == 1 else f"{count:,} entries"
+            first = self.first_skipped.get(name, "")
+            yield f"rule set {name}: {what} cannot be read" + (f", the first at {first}" if first else "")
 
 
 def build_parts(
@@ -98,9 +109,10 @@ class _Builder(Checker):
         types = self._plugins.upstream_types()
         codecs = ConfiguredCodecs(self, self._plugins, self._targets)
         upstreams |= self._configured(types, codecs)
-        self._stop_at_problems()
-        watches = self._bind(upstreams)
-        self._stop_at_problems()
+        watches = [] if self.problems else self._bind(upstreams)
+        if self.problems:  # whether targets are there cannot be said any more
+            self._all_rules()
+            self._stop_at_problems()
         ways = {**upstreams, **{name: upstreams[meant] for name, meant in CLASH_NAMES.items()}}
         if self._sources.upstream:
             inner = build_from_url(self._sources.upstream.reveal(), types, files=self._sources.files)
@@ -119,10 +131,7 @@ class _Builder(Checker):
             if name not in ways:
                 message = f"there is no upstream or group {name!r}{did_you_mean(name, ways)}"
                 self.complain(("dns", "fake-ip-targets", at), message)
-        lines, rules = self._rules()
-        lists = {
-            name: self._listed(("sub-rules", name), texts) for name, texts in self._config.sub_rules.items()
-        }
+        lines, rules, lists = self._all_rules()
         rule_sets = self._rule_sets(rules, lists)
         for error in unknown_references(rules, rule_sets, ways, lists):
             if not error.message.startswith("unknown rule set") or self._is_unknown(error):
@@ -143,7 +152,8 @@ class _Builder(Checker):
             watches=watches,
             custom=self._custom,
             notices=self._notices,
-            skipped={name: len(each.skipped) for name, each in rule_sets.items() if each.skipped},
+            skipped={name: how_many(each) for name, each in rule_sets.items() if each.skipped},
+            first_skipped={name: self._first_skipped(name, each) for name, each in rule_sets.items()},
         )
 
     def _complain_of_missing(self, name: str) -> None:
@@ -231,6 +241,12 @@ class _Builder(Checker):
 
     # rules
 
+    def _all_rules(self) -> tuple[Sequence[str], list[Rule], dict[str, list[Rule]]]:
+        """Return the lines of the file that the rules are in, the rules, and the lists of sub-rules."""
+        lines, rules = self._rules()
+        lists = self._config.sub_rules.items()
+        return lines, rules, {name: self._listed(("sub-rules", name), texts) for name, texts in lists}
+
     def _rules(self) -> tuple[Sequence[str], list[Rule]]:
         """Return the lines of the file that the rules are in, and the rules."""
         path = self._sources.rules
@@ -259,11 +275,11 @@ class _Builder(Checker):
     def _complain_of(
         self, error: RuleError, lines: Sequence[str], *, exact: bool = True, path: Path = ()
     ) -> None:
-        if error.position.file == self.document.name:
-            lines = self.document.lines
         problem = of_rule(error, lines)
         if not exact:  # escapes: columns in the text are not those in the file
-            problem = Problem(self.document.position_of(path), problem.message, problem.line)
+            problem = self.document.problem(path, problem.message)
+        elif error.position.file == self.document.name:
+            problem = self.document.at(error.position, problem.message)
         self.problems.append(problem)
 
     def _rule_sets(
@@ -290,6 +306,16 @@ class _Builder(Checker):
                     message = f"{rule.text.partition(',')[0]}: {self._missing[name]}"
                     self._complain_of(RuleError(rule.position, message), self._lines_of(rule))
         return found
+
+    def _first_skipped(self, name: str, content: RuleSetContent) -> str:
+        if not content.skipped:
+            return ""
+        position, why = content.skipped[0]
+        config = self._config.rule_sets.get(name)
+        is_nothing_else = content == RuleSetContent(skipped=content.skipped)
+        if is_nothing_else and config is not None and config.behavior == CLASSICAL:
+            why += f' (behavior = "{DOMAIN}" or "{IPCIDR}"?)'
+        return f"{position}: {why}"
 
     def _lines_of(self, rule: Rule) -> Sequence[str]:
         path = self._sources.rules

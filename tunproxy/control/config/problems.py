@@ -17,16 +17,20 @@ TOLD: Final = 100  # problems of a configuration; more are a number
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong; line is the text of the line it is in, "" where there is none to show."""
+    """One thing that is wrong; line is the text of the line it is in, "" where there is none to show.
+
+    caret is the column of line that is meant, 0 for that of position: secrets have been taken out of line.
+    """
 
     position: Position
     message: str
     line: str = ""
+    caret: int = 0
 
     def __str__(self) -> str:
         if not self.line:
             return f"{self.position}: {self.message}"
-        shown, at = excerpt(self.line, self.position.column)
+        shown, at = excerpt(self.line, self.caret or self.position.column)
         return f"{self.position}: {self.message}\n    {shown}\n    {' ' * (at - 1)}^"
 
 

@@ -9,14 +9,19 @@ from typing import Any, Final  # Any as TOML has it
 
 from msgspec import structs
 
+from tunproxy.control.capture import CaptureOptions
+from tunproxy.control.clash.listening import problem_of
 from tunproxy.control.config import schema
 from tunproxy.control.config.positions import Path as KeyPath
 from tunproxy.control.config.problems import ConfigProblems, Problem, did_you_mean
 from tunproxy.control.config.schema import Config, DeviceConfig, GroupConfig, Options, UpstreamConfig
 from tunproxy.control.config.secrets import SecretError, file_of, is_reference, look_up
+from tunproxy.control.config.shown import ShownLines
 from tunproxy.control.config.tables import MISSING, Checker, Document, fields_of
+from tunproxy.control.generations.checks import problem_with
+from tunproxy.control.history.spans import problems_of as problems_of_history
 from tunproxy.control.naming import dns_settings
-from tunproxy.control.settings import PathSettings, with_device
+from tunproxy.control.settings import UpSettings, with_device
 from tunproxy.dns.checks import problems_of
 from tunproxy.errors import ConfigError
 from tunproxy.plugin.settings import PluginEntry, PluginSettings
@@ -33,25 +38,37 @@ _WHERE: Final = re.compile(r"^(.*?) \(at (?:line (\d+), column (\d+)|end of docu
 class Reading:
     """A configuration, the document it stands in, and the files that secrets were read from.
 
-    option_files are those that options of upstreams name.
+    option_files are those that options of upstreams name. contents has what the files of secrets held.
     """
 
     config: Config
     document: Document
     secret_files: tuple[Path, ...] = field(default=(), repr=False)
     option_files: tuple[Path, ...] = field(default=(), repr=False)
+    contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
-def read_config(data: bytes, name: str, folder: Path, environment: Mapping[str, str]) -> Reading:
-    """Return what data, the contents of a file called name in folder, says; raises ConfigProblems."""
+def read_config(
+    data: bytes,
+    name: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    contents: Mapping[str, bytes] | None = None,
+) -> Reading:
+    """Return what data, the contents of a file called name in folder, says; raises ConfigProblems.
+
+    contents has what files of secrets hold, where it is not to be read.
+    """
     text, tree = parse_toml(data, name)
     document = Document(name, text)
-    reader = _Reader(document, folder, environment)
+    reader = _Reader(document, folder, environment, contents or {})
     config = reader.config(tree)
     if reader.problems:
         raise ConfigProblems(reader.problems)
     assert config is not None
-    return Reading(config, document, tuple(reader.secret_files), tuple(reader.option_files))
+    secrets = tuple(reader.secret_files)
+    held = {name: data for name, data in reader.contents.items() if Path(name) in secrets}
+    return Reading(config, document, secrets, tuple(reader.option_files), held)
 
 
 def parse_toml(data: bytes, name: str) -> tuple[str, dict[str, Any]]:
@@ -80,15 +97,18 @@ def _syntax_problem(message: str, text: str, name: str) -> Problem:
         place = Position(name, number, len(lines[number - 1]) + 1)
     else:
         place = Position(name, int(found[2]), int(found[3]))
-    shown = lines[place.line - 1] if place.line <= len(lines) else ""
-    return Problem(place, f"not TOML: {words[:1].lower()}{words[1:]}", shown)
+    shown, caret = ShownLines("\n".join(lines)).line(place.line, place.column)
+    return Problem(place, f"not TOML: {words[:1].lower()}{words[1:]}", shown, caret)
 
 
 class _Reader(Checker):
     """Reads one document."""
 
-    def __init__(self, document: Document, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, document: Document, folder: Path, environment: Mapping[str, str], contents: Mapping[str, bytes]
+    ) -> None:
         super().__init__(document)
+        self.contents: Final = dict(contents)
         self._folder: Final = folder
         self._environment: Final = environment
         self.secret_files: Final[list[Path]] = []
@@ -97,6 +117,10 @@ class _Reader(Checker):
     def config(self, tree: Mapping[str, Any]) -> Config | None:
         """Return the whole; None, with problems, where it cannot be."""
         plain = {key: value for key, value in tree.items() if key not in ("plugins", *OPEN)}
+        if isinstance(plain.get("api"), Mapping):
+            plain["api"] = self._options(plain["api"], ("api",))  # which may say where its secret is
+            if self.problems:  # it is not there, which has been said
+                del plain["api"]
         made = self.make(Config, plain, ())
         open_tables = {key: self._open(kind, tree.get(key, {}), (key,)) for key, kind in OPEN.items()}
         plugins = self._plugins(tree.get("plugins", {}))
@@ -107,14 +131,22 @@ class _Reader(Checker):
         for place, why in problems_of(dns_settings(config.dns)):
             self.complain(("dns", *place), why)
         self._check_device(config.device)
+        if (wrong := problem_of(config.api)) is not None:
+            self.complain(("api", wrong[0]), wrong[1])
+        for key, why in problems_of_history(config.history):
+            self.complain(("history", key), why)
+        for place, why in CaptureOptions().over(config.capture).problems():
+            self.complain(("capture", *place), why)
         self._check_names(config)
+        if (bad := problem_with(config.apply.check)) is not None:
+            self.complain(("apply", "check", bad[0]), bad[1])
         return config
 
     def _check_device(self, device: DeviceConfig) -> None:
         for key in fields_of(DeviceConfig):
             alone = structs.replace(DeviceConfig(), **{key.name: getattr(device, key.name)})
             try:
-                with_device(PathSettings(), alone)
+                with_device(UpSettings(), alone)
             except ConfigError as error:
                 self.complain(("device", key.written), str(error))
 
@@ -168,7 +200,7 @@ class _Reader(Checker):
                 if isinstance(where, str):
                     self.secret_files.append(file_of(where, self._folder))
                 try:
-                    found[key] = look_up(value, self._folder, self._environment)
+                    found[key] = look_up(value, self._folder, self._environment, self.contents)
                 except SecretError as error:
                     self.complain((*path, key), str(error))
         return Options(found)

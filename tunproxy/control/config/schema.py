@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from tunproxy.dns.settings import DEFAULT_FILTER, IPV4_RANGE, IPV6_RANGE, MAX_ENTRIES
 from tunproxy.plugin.settings import PluginSettings
+from tunproxy.secret import Secret
 
 DIRECT: Final = "direct"
 
@@ -54,6 +55,81 @@ class DeviceConfig(Table, frozen=True, kw_only=True):
         int | str | None,
         Meta(description='What all flows together may hold: octets, or "256M"; 256M unless given.'),
     ] = None
+    workers: Annotated[
+        int | str | None,
+        Meta(description='Processes that carry packets, of `up`: 1 to 64, or "auto", which is the default.'),
+    ] = None
+    sandbox: Annotated[
+        bool,
+        Meta(
+            description="Whether workers of `up` may write no file and run no program; true unless given. "
+            "Plugins that have to need false."
+        ),
+    ] = True
+
+
+class CaptureConfig(Table, frozen=True, kw_only=True):
+    """[capture]: what of this host's traffic `tunproxy up` takes. What the command line says comes first."""
+
+    include_networks: Annotated[
+        tuple[str, ...],
+        Meta(description='What goes through tunproxy: "10.0.0.0/8"; everything unless given.'),
+    ] = ()
+    exclude_networks: Annotated[
+        tuple[str, ...], Meta(description="Targets that are left alone, names asked there included.")
+    ] = ()
+    include_users: Annotated[
+        tuple[str | int, ...],
+        Meta(description='The only users whose programs are captured: "alice", 1000, "1000-1999".'),
+    ] = ()
+    exclude_users: Annotated[
+        tuple[str | int, ...], Meta(description="Users whose programs are left alone.")
+    ] = ()
+    include_cgroups: Annotated[
+        tuple[str, ...],
+        Meta(
+            description='The only control groups whose programs are captured: "system.slice/x.service". '
+            "They have to be there when tunproxy starts; sockets that are open then do not count."
+        ),
+    ] = ()
+    exclude_cgroups: Annotated[
+        tuple[str, ...], Meta(description="Control groups whose programs are left alone; likewise.")
+    ] = ()
+    exclude_marks: Annotated[
+        tuple[str | int, ...],
+        Meta(
+            description='What carries such a mark is left alone: "0xca6c", "0x80000/0xff0000". Those of '
+            "wg-quick and those that other programs' policy rules ask for always are."
+        ),
+    ] = ()
+    forwarded: Annotated[
+        bool,
+        Meta(
+            description="Whether what this host forwards is captured, too: containers, virtual machines, a "
+            "network it is the router of. False unless given."
+        ),
+    ] = False
+    include_interfaces: Annotated[
+        tuple[str, ...],
+        Meta(description='With forwarded, only what comes in by these interfaces: "docker0".'),
+    ] = ()
+    exclude_interfaces: Annotated[
+        tuple[str, ...], Meta(description="With forwarded, what comes in by these is left alone.")
+    ] = ()
+    direct_lane: Annotated[
+        bool,
+        Meta(
+            description="Whether the kernel carries what the rules send DIRECT by its address alone, so that "
+            "it never comes to tunproxy. False unless given."
+        ),
+    ] = False
+    kill_switch: Annotated[
+        bool,
+        Meta(
+            description="Whether nothing may leave but through tunproxy, even after it was killed, until "
+            "`tunproxy rescue`. False unless given."
+        ),
+    ] = False
 
 
 class DnsConfig(Table, frozen=True, kw_only=True):
@@ -159,6 +235,19 @@ class DnsConfig(Table, frozen=True, kw_only=True):
             "~/.local/state/tunproxy/fake-ip unless given."
         ),
     ] = None
+    drain: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=300,
+            description="With fake-ip, seconds for which tunproxy up, told to end, goes on with flows to "
+            "fake addresses while it answers real ones; 2 unless given.",
+        ),
+    ] = 2.0
+    resolved: Annotated[
+        bool,
+        Meta(description="Whether tunproxy up has systemd-resolved ask it, where that runs."),
+    ] = True
     hijack_except: Annotated[
         tuple[str, ...],
         Meta(description="Addresses of resolvers whom programs may ask themselves, past tunproxy."),
@@ -177,7 +266,7 @@ class RuleSetConfig(Table, frozen=True, kw_only=True):
     ] = ""
     behavior: Annotated[
         Literal["domain", "ipcidr", "classical"],
-        Meta(description="What the entries of a yaml, text or mrs file are, as Clash calls it."),
+        Meta(description="What the entries of a yaml or text file are, as in Clash; classical unless given."),
     ] = "classical"
     list: Annotated[
         str,
@@ -186,12 +275,93 @@ class RuleSetConfig(Table, frozen=True, kw_only=True):
             "GEOSITE, GEOIP and IP-ASN find theirs by themselves."
         ),
     ] = ""
+    url: Annotated[
+        str,
+        Meta(
+            description="Where `tunproxy rules update` downloads the file from, over HTTP or HTTPS. Nothing "
+            "else does."
+        ),
+    ] = ""
 
 
 class ApiConfig(Table, frozen=True, kw_only=True):
-    """[api]: the control socket, at which tunproxy status and tunproxy reload ask."""
+    """[api]: the control socket, at which tunproxy status and tunproxy reload ask, and dashboards may."""
 
     enabled: Annotated[bool, Meta(description="Whether there is one.")] = True
+    listen: Annotated[
+        str,
+        Meta(
+            description='Where tunproxy up lets dashboards ask over TCP, on loopback: "127.0.0.1:9090". '
+            "Nowhere unless given."
+        ),
+    ] = ""
+    secret: Annotated[
+        Secret,
+        Meta(
+            description="What dashboards must know there, 8 letters at least. One is generated, and kept, "
+            "unless given."
+        ),
+    ] = field(default_factory=lambda: Secret(""))
+    allow_hosts: Annotated[
+        tuple[str, ...],
+        Meta(description="Names, besides those of loopback, by which it may be asked over TCP."),
+    ] = ()
+    allow_origins: Annotated[
+        tuple[str, ...],
+        Meta(description='Web pages, besides those of this machine, that may ask: "https://dash.example".'),
+    ] = ()
+
+
+class LogConfig(Table, frozen=True, kw_only=True):
+    """[log]: lines about what happens. What the command line says comes first."""
+
+    level: Annotated[
+        Literal["", "debug", "info", "notice", "warning", "error"],
+        Meta(description="What a line must matter at least to be written; notice unless given."),
+    ] = ""
+    format: Annotated[
+        Literal["", "auto", "console", "json", "journal"],
+        Meta(
+            description="How lines look: console for people, json for programs, journal with fields for "
+            "systemd's. auto, the default, is journal where standard error leads there, else console."
+        ),
+    ] = ""
+
+
+class HistoryConfig(Table, frozen=True, kw_only=True):
+    """[history]: flows that are over, kept on the disk for tunproxy history and tunproxy replay."""
+
+    enabled: Annotated[
+        bool, Meta(description="Whether flows are recorded when they are over. False unless given.")
+    ] = False
+    size: Annotated[
+        int | str,
+        Meta(description='How large the file may be: octets, or "64M"; then the oldest make room.'),
+    ] = "64M"
+    age: Annotated[
+        int | str,
+        Meta(description='How long a flow is kept: seconds, or "24h", "7d"; "7d" unless given.'),
+    ] = "7d"
+
+
+class ApplyConfig(Table, frozen=True, kw_only=True):
+    """[apply]: what has to work after a new configuration was applied; it is taken back where it does not."""
+
+    check: Annotated[
+        tuple[str, ...],
+        Meta(
+            description='What worked before has to work afterwards: "https://www.example.com/", '
+            '"192.0.2.7:22", "example.com" (a name to resolve), "run: COMMAND". Nothing unless given.'
+        ),
+    ] = ()
+    check_seconds: Annotated[
+        float,
+        Meta(ge=0.1, le=60, description="How long each check may take, and be tried again; 5 unless given."),
+    ] = 5.0
+    keep: Annotated[
+        bool,
+        Meta(description="Whether generations are kept, for `tunproxy undo`; true unless given."),
+    ] = True
 
 
 class UpstreamConfig(Struct, frozen=True, kw_only=True):
@@ -245,6 +415,7 @@ class Config(Table, frozen=True, kw_only=True):
     """The whole file."""
 
     device: DeviceConfig = field(default_factory=DeviceConfig)
+    capture: CaptureConfig = field(default_factory=CaptureConfig)
     dns: DnsConfig = field(default_factory=DnsConfig)
     upstreams: dict[str, UpstreamConfig] = field(default_factory=dict)
     groups: dict[str, GroupConfig] = field(default_factory=dict)
@@ -267,3 +438,6 @@ class Config(Table, frozen=True, kw_only=True):
     ] = DIRECT
     plugins: PluginSettings = field(default_factory=PluginSettings)
     api: ApiConfig = field(default_factory=ApiConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    apply: ApplyConfig = field(default_factory=ApplyConfig)
+    history: HistoryConfig = field(default_factory=HistoryConfig)

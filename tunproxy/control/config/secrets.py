@@ -1,7 +1,7 @@
 """Secrets that stand elsewhere: ``{ env = "NAME" }`` and ``{ file = "PATH" }`` in place of a string."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +19,18 @@ def is_reference(value: object) -> bool:
     return isinstance(value, Mapping) and len(value) == 1 and set(value) <= {"env", "file"}
 
 
-def look_up(reference: Mapping[str, object], folder: Path, environment: Mapping[str, str]) -> Secret:
+def look_up(
+    reference: Mapping[str, object],
+    folder: Path,
+    environment: Mapping[str, str],
+    contents: MutableMapping[str, bytes] | None = None,
+) -> Secret:
     """Return the secret; a relative path counts from folder, and line breaks at its end are not part of it.
 
-    Raises SecretError.
+    contents has what files hold, by path: those that are in there are not read, those that are read come to
+    be in there. Raises SecretError.
     """
+    contents = {} if contents is None else contents
     ((kind, where),) = reference.items()
     if not isinstance(where, str) or not where:
         raise SecretError(f"{kind} wants a string")
@@ -32,10 +39,14 @@ def look_up(reference: Mapping[str, object], folder: Path, environment: Mapping[
             raise SecretError(f"there is no environment variable {where!r}")
         return Secret(environment[where])
     try:
-        with open(file_of(where, folder), "rb") as file:
-            data = file.read(MAX_SECRET + 1)
+        path = file_of(where, folder)
+        data = contents.get(str(path))
+        if data is None:
+            with open(path, "rb") as file:
+                data = file.read(MAX_SECRET + 1)
         if len(data) > MAX_SECRET:
             raise SecretError(f"{where} has more than {MAX_SECRET} octets")
+        contents[str(path)] = data
         return Secret(data.decode().rstrip("\r\n"))
     except OSError as error:
         why = (error.strerror or str(error)).lower()

@@ -13,7 +13,10 @@ from typing import Final
 from tunproxy.control.config.schema import RuleSetConfig
 from tunproxy.rules.model import Position, RuleError, RuleSetContent
 from tunproxy.rulesets.files import FORMATS, detect, parse_set
+from tunproxy.rulesets.geoip import Geoip
+from tunproxy.rulesets.geosite import Geosite
 from tunproxy.rulesets.mmdb import Mmdb
+from tunproxy.rulesets.notes import broken
 
 GEOSITE: Final = "geosite"
 GEOIP: Final = "geoip"
@@ -84,6 +87,21 @@ class Sets:
                 return self._read(config, form, query)
             if kind == "asn" and form == MMDB and self._is_of_asns(config):
                 return self._read(config, "asn", query)
+        return None
+
+    def check(self, name: str) -> RuleSetContent | None:
+        """Return what is in a set of RULE-SET; None for a file of lists none of which is named.
+
+        Raises RuleError for a broken file.
+        """
+        config, form = self._configs[name], self._formats[name]
+        data = self._files[config.path]
+        if config.list or form not in (GEOSITE, GEOIP, MMDB):
+            return self.load(name)
+        if form == MMDB:
+            self._is_of_asns(config)
+        elif not (Geosite if form == GEOSITE else Geoip)(data, config.path).lists:
+            raise broken(config.path, "there is no list in it")
         return None
 
     def why_none(self, name: str) -> str:

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -43,6 +43,7 @@ class Sources:
     rules is the rule file's path, "" for the rules of the configuration itself. plugin_files
     are those of the folder and those that the command line names. paths are all files that were looked at:
     when one of them changes, it is time to read again. stamps has their ``stamp_of`` from before that.
+    read has the octets of the configuration itself, and of files that its secrets are in.
     """
 
     config: Config
@@ -53,6 +54,7 @@ class Sources:
     plugin_files: tuple[PluginFile, ...] = field(default=(), repr=False)
     paths: tuple[Path, ...] = ()
     stamps: Mapping[Path, Stamp] = field(default_factory=dict, repr=False)
+    read: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -60,11 +62,36 @@ class Sources:
         return self.document.name or NO_FILE
 
 
-def read_sources(options: PolicyOptions, environment: Mapping[str, str] = os.environ) -> Sources:
-    """Return what the user's files say; raises ConfigError, as ConfigProblems where a place can be told."""
-    known = _config_path(options, environment)
-    stamps = {known.absolute(): stamp_of(known)} if known is not None else {}
-    path, reading = _reading(options, environment)
+@dataclass(frozen=True)
+class Kept:
+    """What stands for files on disk: contents by path, and all plugins' files. config is "" for none."""
+
+    config: str
+    files: Mapping[str, bytes] = field(repr=False)
+    plugin_files: tuple[PluginFile, ...] = field(default=(), repr=False)
+
+    def octets(self, path: str) -> bytes:
+        """Return what a file holds, from disk where nothing stands for it; raises RuleError."""
+        found = self.files.get(path)
+        return read_octets(path) if found is None else found
+
+
+def read_sources(
+    options: PolicyOptions, environment: Mapping[str, str] = os.environ, kept: Kept | None = None
+) -> Sources:
+    """Return what the user's files say; raises ConfigError, as ConfigProblems where a place can be told.
+
+    With kept it is what they said then.
+    """
+    if kept is not None:
+        path = Path(kept.config) if kept.config else None
+    else:
+        path = _config_path(options, environment)
+    octets_of = read_octets if kept is None else kept.octets
+    stamps = {path.absolute(): stamp_of(path)} if path is not None else {}
+    data = _octets(path, octets_of) if path is not None else b""
+    reading = _reading(path, data, environment, kept.files if kept is not None else None)
+    read = {**reading.contents, **({str(path.absolute()): data} if path is not None else {})}
     config = _with_plugins(reading.config, options, environment)
     rules = str(Path(options.rules).absolute()) if options.rules else config.rules_file
     problems: list[Problem] = []
@@ -73,14 +100,16 @@ def read_sources(options: PolicyOptions, environment: Mapping[str, str] = os.env
         stamps[Path(each.path)] = stamp_of(each.path)
         try:
             files.setdefault(each.path, b"")
-            files[each.path] = files[each.path] or read_octets(each.path)
+            files[each.path] = files[each.path] or octets_of(each.path)
         except RuleError as error:
-            message = f"{each.path}: {error.message}"
+            is_fetched = each.url and stamps[Path(each.path)] is None
+            hint = f" (tunproxy rules update {name} downloads it)" if is_fetched else ""
+            message = f"{each.path}: {error.message}{hint}"
             problems.append(reading.document.problem(("rule-sets", name, "path"), message))
     if rules:
         stamps[Path(rules)] = stamp_of(rules)
         try:
-            files[rules] = read_octets(rules)
+            files[rules] = octets_of(rules)
         except RuleError as error:
             if options.rules:
                 raise ConfigError(f"cannot read {options.rules}: {_reason(error)}") from error
@@ -88,11 +117,14 @@ def read_sources(options: PolicyOptions, environment: Mapping[str, str] = os.env
     option_files = [*reading.option_files, *map(Path, files_in(options.upstream.reveal()))]
     for option_file in option_files:
         stamps[option_file] = stamp_of(option_file)
+        if kept is not None and str(option_file) in kept.files:
+            files[str(option_file)] = kept.files[str(option_file)]
+            continue
         with contextlib.suppress(ValueError):  # whoever wants it tries again, and tells its place
             files[str(option_file)] = read_option_file(str(option_file)).data
     if problems:
         raise ConfigProblems(problems)
-    plugin_files = read_files(config.plugins)
+    plugin_files = read_files(config.plugins) if kept is None else kept.plugin_files
     paths = [path.absolute()] if path is not None else []
     paths += [
         *map(Path, files),
@@ -110,6 +142,7 @@ def read_sources(options: PolicyOptions, environment: Mapping[str, str] = os.env
         plugin_files,
         tuple(dict.fromkeys(paths)),
         stamps,
+        read,
     )
 
 
@@ -124,7 +157,20 @@ def stamp_of(path: str | Path) -> Stamp:
 
 def plugin_settings(options: PolicyOptions, environment: Mapping[str, str] = os.environ) -> PluginSettings:
     """Return what the user says of plugins; raises ConfigError, as read_sources does."""
-    return _with_plugins(_reading(options, environment)[1].config, options, environment).plugins
+    path = _config_path(options, environment)
+    reading = _reading(path, _octets(path) if path is not None else b"", environment)
+    return _with_plugins(reading.config, options, environment).plugins
+
+
+def read_alone(options: PolicyOptions, environment: Mapping[str, str] = os.environ) -> Config:
+    """Return what the configuration itself says, whether the files that it names are there or not.
+
+    Raises ConfigError, as read_sources does, also where there is no configuration.
+    """
+    path = _config_path(options, environment)
+    if path is None:
+        raise ConfigError("there is no configuration (name one: --config FILE)")
+    return _reading(path, _octets(path), environment).config
 
 
 def default_of(sources: Sources, upstream: str) -> str:
@@ -156,12 +202,16 @@ def from_memory(fd: int) -> Sources:
     return sources
 
 
-def _reading(options: PolicyOptions, environment: Mapping[str, str]) -> tuple[Path | None, Reading]:
-    """Return the configuration, and its path, None where there is none."""
-    path = _config_path(options, environment)
+def _reading(
+    path: Path | None,
+    data: bytes,
+    environment: Mapping[str, str],
+    contents: Mapping[str, bytes] | None = None,
+) -> Reading:
+    """Return the configuration at path, which holds data; None where there is none."""
     if path is None:
-        return None, Reading(Config(), Document("", ""))
-    return path, read_config(_octets(path), str(path), path.absolute().parent, environment)
+        return Reading(Config(), Document("", ""))
+    return read_config(data, str(path), path.absolute().parent, environment, contents)
 
 
 def _with_plugins(config: Config, options: PolicyOptions, environment: Mapping[str, str]) -> Config:
@@ -180,9 +230,9 @@ def _config_path(options: PolicyOptions, environment: Mapping[str, str]) -> Path
     return None if options.upstream else find_config(environment)
 
 
-def _octets(path: Path) -> bytes:
+def _octets(path: Path, octets_of: Callable[[str], bytes] = read_octets) -> bytes:
     try:
-        return read_octets(path)
+        return octets_of(str(path))
     except RuleError as error:
         raise ConfigError(f"cannot read {path}: {_reason(error)}") from error
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from tunproxy.flow.ports import Abilities
 from tunproxy.flow.verdict import DROP, REJECT, FlowInfo, Verdict
 from tunproxy.upstream.base import Upstream
 from tunproxy.upstream.knowledge import UDP
@@ -46,8 +47,14 @@ class DnsAside(Upstream):
             return self._direct.verdict_for(info, f"DNS, which {self.name} cannot carry by UDP")
         return self._inner.verdict_for(info, why)
 
+    def tcp_constant(self, why: str = "") -> Verdict | None:
+        return self._inner.tcp_constant(why)
+
     def carries(self, info: FlowInfo) -> bool:
         return self._goes_past(info) or self._inner.carries(info)
+
+    def tcp_abilities(self) -> Abilities | None:
+        return self._inner.tcp_abilities()
 
     def _goes_past(self, info: FlowInfo) -> bool:
         if info.protocol != "udp" or info.target_port != DNS_PORT:

@@ -12,6 +12,8 @@ import msgspec
 
 from tunproxy.control.config.positions import Path, Places, find_places
 from tunproxy.control.config.problems import Problem, did_you_mean
+from tunproxy.control.config.shown import ShownLines
+from tunproxy.control.masking import without_logins
 from tunproxy.rules.model import Position
 from tunproxy.secret import Secret
 from tunproxy.upstream.option_file import OptionFile, option_file
@@ -46,11 +48,16 @@ class _Field:
 class Document:
     """A configuration's text, under the name that messages call it by."""
 
-    def __init__(self, name: str, text: str) -> None:
-        """text is one that ``tomllib`` has accepted."""
+    def __init__(self, name: str, text: str, secrets: Sequence[str] = ()) -> None:
+        """text is one that ``tomllib`` has accepted; secrets are some of its values that nobody may see."""
         self.name: Final = name
-        self.lines: Final = text.replace("\r\n", "\n").split("\n")
+        self.shown: Final = ShownLines(text.replace("\r\n", "\n"), secrets)
         self.places: Final[Places] = find_places(text)
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines, secrets included."""
+        return self.shown.lines
 
     def position_of(self, path: Path, *, is_key: bool = False) -> Position:
         """Return the position of path's value, or of its key."""
@@ -62,9 +69,9 @@ class Document:
         return self.at(self.position_of(path, is_key=is_key), message)
 
     def at(self, position: Position, message: str) -> Problem:
-        """Return a problem at a position of this document."""
-        line = self.lines[position.line - 1] if position.line <= len(self.lines) else ""
-        return Problem(position, message, line)
+        """Return a problem at a position of this document; neither its line nor its message has a secret."""
+        line, caret = self.shown.line(position.line, position.column)
+        return Problem(position, without_logins(message), line, caret)
 
 
 class Checker:

@@ -85,6 +85,19 @@ def test_problems_with_upstreams(tmp_path: Path) -> None:
     ]
 
 
+def test_problem_with_an_upstream_hides_none_with_a_rule(tmp_path: Path) -> None:
+    """But what rules name is not looked for: it may be what cannot be made."""
+    rules = 'rules = ["DOMIAN,a,work", "DOMAIN,a,work"]\n'
+    rest = '[sub-rules]\nsub = ["NETWORK,sctp,work"]\n[upstreams.work]\ntype = "sock5"\n'
+    assert problems_of(tmp_path, rules + rest) == [
+        "tunproxy.toml:1:11: unknown rule type 'DOMIAN' (did you mean 'DOMAIN'?)",
+        "tunproxy.toml:3:17: unknown network 'sctp' (tcp, udp, icmp)",
+        "tunproxy.toml:5:9: there is no type of upstream 'sock5' (did you mean 'socks5'?)",
+    ]
+    group = '[groups.g]\ntype = "select"\nmembers = ["gone"]\n'
+    assert [each.split(":")[1] for each in problems_of(tmp_path, rules + group)] == ["1", "4"]
+
+
 def test_problem_that_a_plugin_finds_is_at_the_table(tmp_path: Path) -> None:
     assert problems_of(tmp_path, WORK + 'password = "x"\n') == [
         "tunproxy.toml:1:12: a password without a user"
@@ -135,6 +148,23 @@ def test_rule_set_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     text = 'rules = ["RULE-SET,ads,REJECT"]\n' + ADS.replace("text", "srs")
     (problem,) = problems_of(tmp_path, text.replace("ads.srs", "ads.txt"), ads_txt="nonsense")
     assert problem.startswith("ads.txt:1:1: ")
+
+
+def test_what_a_rule_set_lacks_is_told_by_its_count_and_the_first_of_it(tmp_path: Path) -> None:
+    rules = 'rules = ["RULE-SET,ads,REJECT", "RULE-SET,own,REJECT", "RULE-SET,good,REJECT"]\n'
+    own = '[rule-sets.own]\npath = "own.txt"\n[rule-sets.good]\npath = "good.txt"\n'
+    files = {
+        "ads_txt": "a.example\nbad line\n",
+        "own_txt": "a.example\n+.b.example\n",
+        "good_txt": "DOMAIN,a\n",
+    }
+    parts = built(written(tmp_path, rules + ADS + own, **files))
+    assert parts.skipped == {"ads": 1, "own": 2}
+    assert [line.replace(f"{tmp_path}/", "") for line in parts.unread()] == [
+        "rule set ads: 1 entry cannot be read, the first at ads.txt:2:1: 'bad line' is no name",
+        "rule set own: 2 entries cannot be read, the first at own.txt:1:1: unknown rule type 'a.example'"
+        ' (behavior = "domain" or "ipcidr"?)',
+    ]
 
 
 def test_secret_is_in_no_problem(tmp_path: Path) -> None:

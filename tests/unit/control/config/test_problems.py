@@ -27,6 +27,12 @@ def test_long_line_is_shown_around_the_place() -> None:
     assert (len(caret), shown[-1]) == (len(shown) + 1, "b")
 
 
+def test_caret_is_where_the_shown_line_has_it() -> None:
+    """The place is the file's; the line has lost something in front of it."""
+    problem = Problem(Position("x.toml", 3, 30), "wrong", "key = ***, b", 12)
+    assert str(problem) == "x.toml:3:30: wrong\n    key = ***, b\n               ^"
+
+
 def test_what_a_terminal_would_act_on_is_not_shown() -> None:
     assert "\x1b" not in str(Problem(Position("x.toml", 1, 1), "wrong", "\x1b]0;title\x07"))
 

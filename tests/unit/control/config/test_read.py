@@ -91,6 +91,19 @@ def test_plain_password_is_not_shown_either() -> None:
             "t.toml:1:12: a name has no comma, and no blanks around it: rules could not say it",
         ),
         ("[device]\nmtu = 12\n", "t.toml:2:7: cannot use mtu 12: must be 1280 to 65535"),
+        ("[device]\nworkers = 'many'\n", "t.toml:2:12: cannot use 'many' workers: must be 1 to 64, or auto"),
+        (
+            "[dns]\nservers = ['300.1.1.1']\n",
+            "t.toml:2:13: resolver '300.1.1.1': '300.1.1.1' is no host name",
+        ),
+        (
+            "[capture]\nexclude-users = ['root', 'nobody-of-this-name']\n",
+            "t.toml:2:27: there is no user 'nobody-of-this-name' (write a name, 1000, or 1000-1999)",
+        ),
+        (
+            "[capture]\nexclude-interfaces = ['wg0']\n",
+            "t.toml:2:22: is about what this host forwards (it needs forwarded = true)",
+        ),
         ("[device]\nmemory = 'lots'\n", "t.toml:2:11: 'lots' is not a size (such as 256M)"),
         (
             "[device]\nname = 'a/b'\n",
@@ -126,3 +139,50 @@ def test_names_that_make_no_sense_are_problems_at_the_value() -> None:
         "t.toml:3:4: resolver 'quic://192.0.2.1': no way 'quic' to it (use udp, tcp, tls or https)",
         "t.toml:4:19: 'x' is not an IP address",
     ]
+
+
+def test_api_may_have_its_secret_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("opensesame\n")
+    for text, environment in (
+        ("{ file = 's' }", {}),
+        ("{ env = 'S' }", {"S": "opensesame"}),
+        ("'opensesame'", {}),
+    ):
+        found = read_config(f"[api]\nsecret = {text}\n".encode(), "t", tmp_path, environment)
+        assert found.config.api.secret.reveal() == "opensesame"
+        assert "opensesame" not in repr(found.config)
+    assert read_config(b"[api]\nsecret = { file = 's' }", "t", tmp_path, {}).secret_files == (tmp_path / "s",)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("listen = '0.0.0.0:9090'", "t.toml:2:11: 0.0.0.0 is not on loopback, and there is no TLS"),
+        ("listen = ':9090'", "t.toml:2:11: ':9090' is no address with a port"),
+        ("secret = 'short'", "t.toml:2:11: a secret has 8 letters at least"),
+        ("secret = { env = 'NOT_THERE' }", "t.toml:2:10: there is no environment variable 'NOT_THERE'"),
+        ("secret = 12345678", "t.toml:2:10: expected "),
+        ("allow-origins = ['x']", "t.toml:2:17: 'x' is no origin"),
+        ("alow-hosts = []", "t.toml:2:1: unknown key 'alow-hosts' (did you mean 'allow-hosts'?)"),
+    ],
+)
+def test_problem_of_the_api_has_its_place(text: str, problem: str) -> None:
+    (found,) = problems_of(f"[api]\n{text}\n")
+    assert found.startswith(problem)
+
+
+def test_secret_in_a_line_that_is_wrong_is_not_shown() -> None:
+    """What is told goes into logs and to whoever asks the API."""
+    line = 'a = { type = "x", server = "s", tipe = 1, password = "hunter22" }'
+    texts = [
+        f"[upstreams]\n{line}\n[dns]\nmode = 'fake'",
+        "[api]\nsecret = 'hunter2' # short",
+        "x = 1 password = 'hunter22'",
+        '[upstreams.a]\npassword = "hunter22" x',
+        "[dns]\nservers = ['https://u:hunter22@x/?token=hunter22']",
+    ]
+    for text in texts:
+        with pytest.raises(ConfigProblems) as caught:
+            read_config(text.encode(), "t.toml", Path("/etc/t"), {})
+        assert "hunter2" not in str(caught.value), text
+        assert "***" in str(caught.value) or "mode =" in str(caught.value)

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[4]
 SECTIONS = {
     "The top": schema.Config,
     "[device]": schema.DeviceConfig,
+    "[capture]": schema.CaptureConfig,
     "[dns]": schema.DnsConfig,
     "[upstreams.NAME]": schema.UpstreamConfig,
     "[groups.NAME]": schema.GroupConfig,
@@ -22,8 +23,24 @@ SECTIONS = {
     "[plugins]": schema.PluginsConfig,
     "[plugins.NAME]": schema.PluginTable,
     "[api]": schema.ApiConfig,
+    "[history]": schema.HistoryConfig,
+    "[apply]": schema.ApplyConfig,
+    "[log]": schema.LogConfig,
 }
-TABLES = {"device", "dns", "upstreams", "groups", "rule-sets", "plugins", "api", "options"}
+TABLES = {
+    "device",
+    "capture",
+    "dns",
+    "upstreams",
+    "groups",
+    "rule-sets",
+    "plugins",
+    "api",
+    "history",
+    "apply",
+    "log",
+    "options",
+}
 
 
 def descriptions(kind: type[msgspec.Struct]) -> dict[str, str]:

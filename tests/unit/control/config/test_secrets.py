@@ -49,3 +49,11 @@ def test_relative_path_counts_from_the_folder(monkeypatch: pytest.MonkeyPatch) -
     assert file_of("../a", Path("/x/y")) == Path("/x/a")
     assert file_of("~/a", Path("/x")) == Path("/home/me/a")
     assert file_of("/a", Path("/x")) == Path("/a")
+
+
+def test_contents_stand_for_files_and_have_those_that_were_read(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("from the disk\n")
+    contents = {str(tmp_path / "q"): b"kept\n"}
+    assert look_up({"file": "q"}, tmp_path, {}, contents).reveal() == "kept"
+    assert look_up({"file": "p"}, tmp_path, {}, contents).reveal() == "from the disk"
+    assert contents[str(tmp_path / "p")] == b"from the disk\n"

@@ -69,3 +69,16 @@ def test_country_and_autonomous_system_are_looked_up_in_their_databases() -> Non
     assert system is not None
     assert country.ranges == [(4, 0xC6336400, 0xC63364FF)]
     assert system.ranges == [(4, 0xC0000200, 0xC00002FF)]
+
+
+def test_check_reads_what_there_is_and_asks_for_no_list() -> None:
+    found = sets_of(ads=(b"a.com\n", TEXT)).check("ads")
+    assert found is not None
+    assert found.exact == ["a.com"]
+    for form in ("geosite", "geoip", "mmdb"):
+        with pytest.raises(RuleError, match=r"^/x/db:1:1: "):
+            sets_of(db=(b"<html>", {"format": form})).check("db")
+    with pytest.raises(RuleError, match="no list in it"):
+        sets_of(db=(b"", {"format": "geosite"})).check("db")
+    database = mmdb_maker.make_mmdb({"192.0.2.0/24": {"country": {"iso_code": "CN"}}}, "X-Country")
+    assert sets_of(db=(database, {"format": "mmdb"})).check("db") is None

@@ -47,6 +47,17 @@ def test_files_that_are_missing_are_problems_at_the_key(tmp_path: Path) -> None:
     assert "No such file or directory" in str(caught.value)
 
 
+def test_missing_file_that_can_be_downloaded_is_told_how(tmp_path: Path) -> None:
+    url = 'url = "https://x.example/ads"\n'
+    with pytest.raises(ConfigProblems) as caught:
+        sources_of(written(tmp_path, SETS + url))
+    assert "No such file or directory (tunproxy rules update ads downloads it)" in str(caught.value)
+    (tmp_path / "ads.txt").mkdir()
+    with pytest.raises(ConfigProblems) as caught:
+        sources_of(written(tmp_path, SETS + url))
+    assert "rules update" not in str(caught.value)
+
+
 def test_configuration_that_is_missing_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^cannot read /.*/x\.toml: no such file or directory$"):
         sources_of(tmp_path / "x.toml")

@@ -1,0 +1,90 @@
+"""Hides secrets in the text of configurations: by the names of keys, and in URLs.
+
+What is hidden too much is a nuisance, what is hidden too little a leak. So a key counts as secret by a part
+of its name, whatever table it is in: plugins have keys that we do not know.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from typing import Any, Final  # Any as TOML has it
+
+MASK: Final = "***"
+LEAST: Final = 4  # letters of a value that is hidden wherever it stands; our choice
+
+_SECRET: Final = re.compile(
+    r"pass|secret|token|psk|credential|authori[sz]ation|cookie|uuid|private|api[-_]?key|shared[-_]?key|^key$|[-_]key$|^auth$",
+    re.IGNORECASE,
+)
+_PATH: Final = re.compile(r"[-_](file|path|folder)$", re.IGNORECASE)
+_STRING: Final = r"\"\"\".*?(?:\"\"\"|\Z)|'''.*?(?:'''|\Z)|\"(?:\\.|[^\"\\\n])*\"?|'[^'\n]*'?"
+# a key, or a field of somebody's own format, and what leads to its value
+_KEY: Final = re.compile(r"(?:(?<![\w.-])[\w.-]++|\"[^\"\n]+\"|'[^'\n]+')(?=(\s*+[=:]\s*+))")
+# that value: a string, a list, or a bare word; one that does not end goes on to the end
+_VALUE: Final = re.compile(rf"{_STRING}|\[(?:{_STRING}|[^\]\"'])*+(?:\]|\Z)|[^\s,{{}}\[\]#\"'&]+", re.DOTALL)
+# a login; the name of a resolver in front of its address is none: tls://dns.example@192.0.2.1
+_LOGIN: Final = re.compile(
+    r"(?P<head>\b[A-Za-z][\w+.-]*://)(?![a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+@[\d\[])[^/\s\"'@]+@"
+)
+_ASKED: Final = re.compile(r"(?P<head>[?&](?P<key>[\w.-]+)=)[^&#\s\"']+")
+_PACKED: Final = re.compile(r"\b(?P<head>(?:ss|vmess|ssr)://)[A-Za-z0-9+/=_-]{8,}")
+
+
+def is_secret(key: str) -> bool:
+    """Tell whether the value of a key is nobody's business."""
+    name = key.strip("\"' ").rpartition(".")[2]
+    return _SECRET.search(name) is not None and _PATH.search(name) is None
+
+
+def masked(text: str) -> str:
+    """Return text without its secrets; it has as many lines as before."""
+    for value in sorted(_values(text), key=len, reverse=True):
+        text = text.replace(value, MASK)
+    text = _without_values(text)
+    return without_logins(text)
+
+
+def without_logins(text: str) -> str:
+    """Return a text for people, in which URLs may stand, without what these have of secrets."""
+    text = _LOGIN.sub(rf"\g<head>{MASK}@", text)
+    text = _ASKED.sub(lambda found: f"{found['head']}{MASK}" if is_secret(found["key"]) else found[0], text)
+    return _PACKED.sub(rf"\g<head>{MASK}", text)
+
+
+def masked_lines(text: str) -> Sequence[str]:
+    """Return the lines of text, as split by line feeds, without secrets."""
+    return masked(text).split("\n")
+
+
+def _without_values(text: str) -> str:
+    """Return text without the values of keys that are secret."""
+    parts, kept, at = [], 0, 0
+    while (key := _KEY.search(text, at)) is not None:
+        at = key.end(1)
+        value = _VALUE.match(text, at) if is_secret(key[0]) else None
+        if value is not None and value[0] not in ("true", "false"):
+            parts += [text[kept:at], MASK, "\n" * value[0].count("\n")]
+            kept = at = value.end()
+    return "".join([*parts, text[kept:]])
+
+
+def _values(text: str) -> set[str]:
+    """Return the secret strings of a configuration; none where it is no TOML. Of one in lines, its lines."""
+    try:
+        tree = tomllib.loads(text.removeprefix("\ufeff"))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return set()
+    lines = (line for value in _found(tree, is_hidden=False) for line in value.splitlines())
+    return {line for line in lines if len(line) >= LEAST}
+
+
+def _found(value: Any, *, is_hidden: bool) -> Iterator[str]:
+    if isinstance(value, dict):
+        is_reference = len(value) == 1 and set(value) <= {"env", "file"}
+        for key, each in value.items():
+            yield from _found(each, is_hidden=(is_hidden or is_secret(key)) and not is_reference)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _found(each, is_hidden=is_hidden)
+    elif isinstance(value, str) and is_hidden:
+        yield value
