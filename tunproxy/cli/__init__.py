@@ -7,7 +7,9 @@ Promises
 
 Theory of operation
     ``options`` has what several commands take, ``status_text`` how a status reads, ``rules`` and ``convert``
-    what can be done with rule files, ``pytest_rules`` the same for pytest, ``service`` what is done
-    about systemd. ``main`` has the commands, each a thin layer over a function of ``control``, which it
-    imports only when it runs, so that ``--help`` is quick.
+    what can be done with rule files, ``pytest_rules`` the same for pytest, ``service`` what is done about
+    systemd, ``running`` what a running tunproxy is told. ``streams`` sees to standard streams that are closed
+    or full, ``arguments`` to how ``--help`` shows what a command takes. ``main`` has the commands, each a
+    thin layer over a function of ``control``, which it imports only when it runs, so that ``--help`` is
+    quick.
 """

@@ -1,20 +1,20 @@
 """``tunproxy convert``: other programs' configurations become rule files or a tunproxy.toml."""
 
-import json
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from tunproxy.cli.convert_upstreams import comment, quoted
 from tunproxy.errors import ConfigError
+from tunproxy.progress import showing
 from tunproxy.rulesets.convert.detect import FORMATS, detect
 
 if TYPE_CHECKING:
-    from tunproxy.rulesets.convert.report import Conversion, Outlet
+    from tunproxy.rulesets.convert.report import Conversion, Outcome
 
-SPOKEN: Final = ("socks4", "socks4a", "socks5", "http", "https")
-PASSWORDS: Final = ("socks5", "http", "https")
-ENDINGS: Final = {"yaml": ".yaml", "text": ".txt", "mrs": ".mrs", "json": ".json", "srs": ".srs"}
+PRIVATE_MODE: Final = 0o600  # of a new file with passwords
 
 
 def convert_file(
@@ -34,90 +34,85 @@ def convert_file(
             "--output", "-o", metavar="OUT", help="Where to; *.toml: with rule sets and sub-rules. Default: -"
         ),
     ] = "-",
+    passwords: Annotated[
+        bool, typer.Option("--passwords", help="With *.toml: write passwords of proxies into it, too.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Report only what is not exact.")] = False,
 ) -> int:
-    """Convert another program's rules.
+    """Convert another program's rules and proxies.
 
-    The report, on standard error, says of each rule: exact, approximated, or dropped, and why.
+    The report, on standard error, says of each rule: exact, approximated, or dropped, and why. With *.toml
+    it says so of each proxy, group and rule set, too.
     """
-    from tunproxy.cli.writing import replace_file
+    from tunproxy.cli.convert_groups import group_tables
+    from tunproxy.cli.convert_sets import SetTables, set_tables
+    from tunproxy.cli.convert_upstreams import tables
     from tunproxy.control.rule_files import octets_of
+    from tunproxy.control.writing import replace_file
     from tunproxy.rulesets.convert.report import APPROXIMATED, DROPPED, EXACT
 
     if form and form not in FORMATS:
         raise typer.BadParameter(f"{form!r} is none of {', '.join(FORMATS)}", param_hint="'--from'")
-    data = octets_of(file)
-    whose = form or detect(data)
-    if not whose:
-        raise ConfigError(
-            f"cannot convert {file}: it looks like no other program's configuration (say whose with --from)"
-        )
-    result = _converters()[whose](data, file)
+    with showing(f"reading {file}", is_quiet=quiet) as progress:
+        data = octets_of(file)
+        whose = form or detect(data)
+        if not whose:
+            why = "it looks like no other program's configuration (say whose with --from)"
+            raise ConfigError(f"cannot convert {file}: {why}")
+        progress.begins(f"converting {file}, taken as {whose}")
+        result = _converters()[whose](data, file)
     if not result.outcomes:
         raise ConfigError(f"cannot convert {file}: {whose} would find no rule in it{_perhaps(data, whose)}")
-    text = as_toml(result) if output.endswith(".toml") else result.rule_file()
+    accounts: dict[str, list[Outcome]] = {}
+    sets = SetTables()
+    if output.endswith(".toml"):
+        upstreams, accounts["upstreams"] = tables(result, with_passwords=passwords)
+        groups, accounts["groups"] = group_tables(result)
+        sets = set_tables(result, output)
+        accounts["rule sets"] = sets.account
+        text = as_toml(result, {**upstreams, **groups}, sets.lines)
+    else:
+        text = result.rule_file()
+    for name, content in sets.files.items():
+        replace_file(os.path.join(os.path.dirname(output), name), content)
     if output == "-":
         typer.echo(text, nl=False)
+    elif passwords:
+        replace_file(output, text.encode(), PRIVATE_MODE)
     else:
         replace_file(output, text.encode())
-    for outcome in result.outcomes:
+    for outcome in (*result.outcomes, *(each for account in accounts.values() for each in account)):
         if outcome.result != EXACT or not quiet:
             typer.echo(str(outcome), err=True)
-    counts = ", ".join(f"{result.count(each)} {each}" for each in (EXACT, APPROXIMATED, DROPPED))
+    kinds = (EXACT, APPROXIMATED, DROPPED)
+    counts = ", ".join(f"{result.count(each)} {each}" for each in kinds)
+    for what, account in accounts.items():
+        if account:
+            of = [sum(outcome.result == each for outcome in account) for each in kinds]
+            counts += f"; {what}: {of[0]} {EXACT}, {of[1]} {APPROXIMATED}, {of[2]} {DROPPED}"
+    if accounts and result.others:
+        parts = comment(", ".join(result.others))
+        typer.echo(f"{file}: left out, as not about rules and proxies: {parts}", err=True)
     typer.echo(f"{file}: {counts}" if form else f"{file}, taken as {whose}: {counts}", err=True)
     return 0
 
 
-def as_toml(result: "Conversion") -> str:
-    """Return a configuration: rules, sub-rules and rule sets; what has to be filled in is a comment."""
-    lines = [f"# converted from {_comment(result.name)}", ""]
+def as_toml(result: "Conversion", outlets: Mapping[str, list[str]], sets: list[str]) -> str:
+    """Return a configuration: rules, sub-rules and rule sets; what has to be filled in is a comment.
+
+    outlets are the lines of each proxy's and each group's table, sets those of all rule sets.
+    """
+    lines = [f"# converted from {comment(result.name)}", ""]
     lines += ["rules = ["]
-    lines += [f"  {_quoted(line)}," for line in result.lines]
+    lines += [f"  {quoted(line)}," for line in result.lines]
     lines += ["]"]
     if result.sub_rules:
         lines += ["", "[sub-rules]"]
         for name, rules in result.sub_rules.items():
-            lines += [f"{_quoted(name)} = [", *(f"  {_quoted(rule)}," for rule in rules), "]"]
-    for outlet in result.outlets:
-        lines.append("")
-        if outlet.kind.startswith("group"):
-            kind = outlet.kind.removeprefix("group").strip()
-            lines += [f"[groups.{_quoted(outlet.name)}]", f"type = {_quoted(kind)}"]
-            lines += [f"members = [{', '.join(map(_quoted, outlet.members))}]"]
-        else:
-            lines += _upstream(outlet)
-    for source in result.sources:
-        lines += ["", f"[rule-sets.{_quoted(source.name)}]"]
-        if source.kind != "file":
-            lines += [f"# {_comment(source.kind)}: {_comment(source.location)} (get it, and say where it is)"]
-        path = source.location if source.kind == "file" else source.name + ENDINGS.get(source.form, "")
-        lines += [f"path = {_quoted(path)}"]
-        lines += [f"format = {_quoted(source.form)}"] if source.form else []
-        lines += [f"behavior = {_quoted(source.behavior)}"] if source.behavior else []
-    return "\n".join(lines) + "\n"
-
-
-def _upstream(outlet: "Outlet") -> list[str]:
-    """Return the table of an upstream; one that we cannot speak to becomes a SOCKS proxy of this host."""
-    if "," in outlet.name:
-        return [f"# upstream {_comment(outlet.name)} is left out: no rule can have a comma in its target"]
-    kind = outlet.kind.removeprefix("proxy").strip()
-    lines = [f"[upstreams.{_quoted(outlet.name)}]"]
-    if kind not in SPOKEN:
-        what = f"{_comment(kind)}, which tunproxy does not speak" if kind else "nothing that is said"
-        return [
-            *lines,
-            f"# it was {what}: run a program that does, and name its SOCKS port",
-            *('type = "socks5"', 'server = "127.0.0.1"', "port = 1080"),
-        ]
-    lines += [f"type = {_quoted(kind)}"]
-    if not outlet.server or not outlet.port:
-        return [*lines, '# server = "", port = 0: fill in']
-    lines += [f"server = {_quoted(outlet.server)}", f"port = {outlet.port}"]
-    if outlet.user:
-        lines += [f"user = {_quoted(outlet.user)}"]
-        lines += ['# password = { env = "NAME" } or { file = "PATH" }: fill in'] if kind in PASSWORDS else []
-    return lines
+            lines += [f"{quoted(name)} = [", *(f"  {quoted(rule)}," for rule in rules), "]"]
+    for name in dict.fromkeys(outlet.name for outlet in result.outlets):
+        lines += ["", *outlets[name]]
+    return "\n".join([*lines, *sets]) + "\n"
 
 
 def _perhaps(data: bytes, whose: str) -> str:
@@ -132,6 +127,7 @@ def _converters() -> "Mapping[str, Callable[[bytes, str], Conversion]]":
     from tunproxy.rulesets.convert.proxifier import convert_proxifier
     from tunproxy.rulesets.convert.singbox import convert_singbox
     from tunproxy.rulesets.convert.surge import convert_surge
+    from tunproxy.rulesets.convert.uris import convert_uris
 
     return {
         "clash": convert_clash,
@@ -140,13 +136,5 @@ def _converters() -> "Mapping[str, Callable[[bytes, str], Conversion]]":
         "acl": convert_acl,
         "dae": convert_dae,
         "proxifier": convert_proxifier,
+        "uris": convert_uris,
     }
-
-
-def _quoted(text: str) -> str:
-    """Return text as TOML's basic string; its escapes are those of JSON, and DEL has to be one."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
-
-
-def _comment(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tunproxy.cli import options
 from tunproxy.cli.options import number
 
 Source = Annotated[
@@ -32,10 +33,6 @@ Number = Annotated[
         help="Explain this flow of a running tunproxy.",
     ),
 ]
-Tun = Annotated[
-    str, typer.Option("--tun", metavar="NAME", help="Which tunproxy: its TUN device, or exec-PID.")
-]
-Socket = Annotated[str, typer.Option("--socket", metavar="PATH", help="Which tunproxy: its control socket.")]
 Config = Annotated[str, typer.Option("--config", metavar="FILE", help="Go by this configuration.")]
 Rules = Annotated[str, typer.Option("--rules", metavar="FILE", help="Go by these rules.")]
 Upstream = Annotated[str, typer.Option("--upstream", metavar="URL", help="Go by this upstream.")]
@@ -59,8 +56,8 @@ def explain_flow(
     process: Program = "",
     uid: Uid = -1,
     flow: Number = 0,
-    tun: Tun = "",
-    socket: Socket = "",
+    tun: options.WhichTun = "",
+    socket: options.WhichSocket = "",
     config: Config = "",
     rules: Rules = "",
     upstream: Upstream = "",
@@ -87,8 +84,7 @@ def explain_flow(
         raise typer.BadParameter(
             "--config, --rules, --upstream, --plugin and --offline ask no running tunproxy"
         )
-    if tun and socket:
-        raise typer.BadParameter("--tun and --socket exclude each other")
+    options.check_which(tun, socket)
     if flow:
         document = _of_flow(flow, tun, socket)
     else:
@@ -104,6 +100,11 @@ def explain_flow(
     else:
         text = in_words(lambda found: describe_record(found, every_rule=every), document, document["by"])
         typer.echo(text)
+        if document.get("kernel_direct"):
+            lane = (
+                f"{document['kernel_direct']} is kernel-direct: with tunproxy up, its packets never come here"
+            )
+            typer.echo(f"{'lane':<11}{lane}")
         typer.echo(f"{'by':<11}{document['by']}")
     return 0
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any  # Any as the document's JSON has it
 
-from tunproxy.cli.status_text import duration, size
+from tunproxy.cli.status_text import duration, printable, size
 
 _HEAD = ("flow", "age", "state", "target", "through", "up", "down", "why")
 _RIGHT = (True, True, False, False, False, True, True, False)
@@ -22,7 +22,17 @@ def describe_flows(document: Mapping[str, Any]) -> str:
         for row in rows
     ]
     counts = f"{document['open']:,} open, {document['begun']:,} in all"
-    return "\n".join(map(_printable, [*lines, counts] if flows else [f"no flow to show: {counts}"]))
+    return "\n".join(map(printable, [*lines, counts] if flows else [f"no flow to show: {counts}"]))
+
+
+def describe_flow(flow: Mapping[str, Any]) -> str:
+    """Return a line of a list that goes on: what happened, to whom, and of which program."""
+    number, _, state, target, chain, up, down, why = _row(flow)
+    process = flow.get("process")
+    parts = [target, *([f"({process})"] if process else []), f"through {chain}"]
+    if flow["state"] == "closed":
+        parts += [f"after {duration(flow['seconds'])},", f"{up} up,", f"{down} down,"]
+    return printable(f"{number:>6}  {state:<8}  {' '.join([*parts, why])}")
 
 
 def _row(flow: Mapping[str, Any]) -> tuple[str, ...]:
@@ -30,7 +40,7 @@ def _row(flow: Mapping[str, Any]) -> tuple[str, ...]:
         str(flow["number"]),
         duration(flow["age_seconds"]),
         flow["reason"] or flow["state"],
-        _target(flow),
+        target_text(flow),
         flow["chain"],
         size(flow["octets_up"]),
         size(flow["octets_down"]),
@@ -38,14 +48,10 @@ def _row(flow: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _target(flow: Mapping[str, Any]) -> str:
+def target_text(flow: Mapping[str, Any]) -> str:
+    """Return where a flow goes: by name, where there is one."""
     place = flow["name"] or flow["target"]
     if flow["protocol"] == "icmp":
         return f"icmp {place}"
     end = f"[{place}]:{flow['target_port']}" if ":" in place else f"{place}:{flow['target_port']}"
     return f"{flow['protocol']} {end}"
-
-
-def _printable(line: str) -> str:
-    """Return line without what a terminal would act on."""
-    return "".join(letter if letter.isprintable() else "?" for letter in line)

@@ -4,20 +4,33 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from logging import ERROR, WARNING
 from typing import Annotated
 
 import typer
 
-from tunproxy.cli import options
+from tunproxy.cli import options, streams
 from tunproxy.cli import plugins as plugin_commands
+from tunproxy.cli.capture import capture_packets
 from tunproxy.cli.convert import convert_file
+from tunproxy.cli.doctor import audit_host, examine_host
 from tunproxy.cli.explain import explain_flow
 from tunproxy.cli.flows import show_flows
+from tunproxy.cli.generations import confirm_change, list_generations, show_diff, undo_change
+from tunproxy.cli.history import show_history
 from tunproxy.cli.relay import run_relay
+from tunproxy.cli.replay import replay_flows
 from tunproxy.cli.rules import rules_app
+from tunproxy.cli.running import end_running, reload_policy, show_status
 from tunproxy.cli.service import service_app
+from tunproxy.cli.top.command import watch_flows_live
+from tunproxy.cli.ui import show_dashboard
 from tunproxy.control import settings as defaults
+from tunproxy.control.capture import CaptureOptions
 from tunproxy.errors import TunproxyError
+from tunproxy.logs.setup import tell
+from tunproxy.progress import showing
 
 USAGE_ERROR = 2
 COMPLETION = "_TUNPROXY_COMPLETE"  # the variable by which the scripts for shells ask
@@ -34,13 +47,28 @@ app.add_typer(rules_app, name="rules")
 app.add_typer(plugin_commands.app, name="plugins")
 app.add_typer(service_app, name="service")
 app.command("convert")(convert_file)
+app.command("audit")(audit_host)
+app.command("capture")(capture_packets)
+app.command("doctor")(examine_host)
 app.command("explain")(explain_flow)
+app.command("down")(end_running)
 app.command("flows")(show_flows)
+app.command("history")(show_history)
+app.command("generations")(list_generations)
+app.command("diff")(show_diff)
+app.command("undo")(undo_change)
+app.command("confirm")(confirm_change)
 app.command("relay")(run_relay)
+app.command("reload")(reload_policy)
+app.command("replay")(replay_flows)
+app.command("status")(show_status)
+app.command("top")(watch_flows_live)
+app.command("ui")(show_dashboard)
 
 
 def main() -> None:
     """Run the command line of this process, and end it."""
+    streams.open_closed()
     if COMPLETION in os.environ:  # a shell asks what could stand next; the answer, and the end, are typer's
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
@@ -59,6 +87,12 @@ def run(arguments: Sequence[str]) -> int:
         return 128 + signal.SIGINT
     except MemoryError:
         _tell("out of memory (allow it more, or leave rule sets out)")
+        return USAGE_ERROR
+    except OSError as error:
+        why = streams.why_full(error)
+        if not why:
+            raise
+        tell(f"cannot write to standard output: {why}", ERROR)
         return USAGE_ERROR
     except Exception as error:
         # What the command line library raises for bad input has had different names over its versions.
@@ -102,6 +136,8 @@ def run_command(
     rules: options.Rules = "",
     upstream: options.Upstream = "",
     plugin: options.Plugin = None,
+    log_format: options.LogFormat = "",
+    log_level: options.LogLevel = "",
 ) -> int:
     """Run a command through tunproxy; nothing else is touched.
 
@@ -120,6 +156,7 @@ def run_command(
         memory=memory,
         host_addresses=tuple(host_address or ()),
         policy=options.policy(config, rules, upstream, plugin),
+        logs=options.logs(log_format, log_level),
         said=options.said(context),
     )
     return end_like(execute(settings))
@@ -150,17 +187,29 @@ def serve_namespace(
             help="Who carries the packets; default: the user tunproxy, or a free uid.",
         ),
     ] = None,
+    workers: options.Workers = 0,
+    exclude_network: options.ExcludeNetwork = None,
+    include_user: options.IncludeUser = None,
+    exclude_user: options.ExcludeUser = None,
+    forwarded: options.Forwarded = None,
+    include_interface: options.IncludeInterface = None,
+    exclude_interface: options.ExcludeInterface = None,
+    direct_lane: options.DirectLane = None,
+    kill_switch: options.KillSwitch = None,
     config: options.Config = "",
     rules: options.Rules = "",
     upstream: options.Upstream = "",
     plugin: options.Plugin = None,
+    log_format: options.LogFormat = "",
+    log_level: options.LogLevel = "",
 ) -> int:
     """Send all traffic of this host through tunproxy.
 
     That is, of this network namespace, until Ctrl-C or SIGTERM.
 
-    Connected networks, answers of this host's servers, and sockets bound to an interface or its address
-    keep their direct way. Nothing stays behind that disturbs the network, not even after kill -9.
+    Connected networks, answers of this host's servers, sockets bound to an interface or its address, and what
+    is forwarded for others keep their direct way. Nothing stays behind that disturbs the network, not even
+    after kill -9.
     """
     from tunproxy.control.up import up
 
@@ -176,85 +225,47 @@ def serve_namespace(
             udp_timeout=udp_timeout,
             memory=memory,
             worker_uid=worker_uid,
+            workers=workers,
+            capture=CaptureOptions(
+                exclude_networks=options.given(exclude_network),
+                include_users=options.given(include_user),
+                exclude_users=options.given(exclude_user),
+                forwarded=forwarded,
+                include_interfaces=options.given(include_interface),
+                exclude_interfaces=options.given(exclude_interface),
+                direct_lane=direct_lane,
+                kill_switch=kill_switch,
+            ),
             policy=options.policy(config, rules, upstream, plugin),
+            logs=options.logs(log_format, log_level),
             said=options.said(context),
         )
     )
 
 
-@app.command("status")
-def show_status(
-    tun: Annotated[
-        str,
-        typer.Option("--tun", metavar="NAME", help="Which one: its TUN device, or exec-PID."),
-    ] = "",
-    socket: Annotated[
-        str,
-        typer.Option("--socket", metavar="PATH", help="Which one: its control socket."),
-    ] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print everything, for programs.")] = False,
-) -> int:
-    """Show what a running tunproxy does, and has dropped.
-
-    Exit code 3 means that none is running.
-    """
-    from json import dumps
-
-    from tunproxy.cli.answers import in_words
-    from tunproxy.cli.status_text import describe_status
-    from tunproxy.control.client import choose, fetch_status
-
-    if tun and socket:
-        raise typer.BadParameter("--tun and --socket exclude each other")
-    path = choose(tun, socket).path
-    document = fetch_status(path)
-    typer.echo(dumps(document, indent=2) if json else in_words(describe_status, document, path))
-    return 0
-
-
-@app.command("reload")
-def reload_policy(
-    tun: Annotated[
-        str,
-        typer.Option("--tun", metavar="NAME", help="Which one: its TUN device, or exec-PID."),
-    ] = "",
-    socket: Annotated[
-        str,
-        typer.Option("--socket", metavar="PATH", help="Which one: its control socket."),
-    ] = "",
-    pid: Annotated[
-        int | None,
-        typer.Option(metavar="N", parser=options.number, help="Which one: its process id."),
-    ] = None,
-) -> int:
-    """Have a running tunproxy read its configuration again.
-
-    Open connections keep their way. Where anything is wrong, the old policy stays, and the exit code is 2.
-    """
-    from tunproxy.cli.status_text import describe_policy
-    from tunproxy.control.client import ask_reload, choose
-
-    if bool(tun) + bool(socket) + bool(pid) > 1:
-        raise typer.BadParameter("--tun, --socket and --pid exclude each other")
-    found = choose(pid=pid) if pid else choose(tun, socket)
-    policy = ask_reload(found.path).get("policy") or {}
-    for name, why in policy.get("plugin_problems", {}).items():
-        _tell(f"warning: plugin {name} {why}")
-    typer.echo(describe_policy(policy))
-    return 0
-
-
 @app.command("rescue")
-def rescue_network() -> int:
+def rescue_network(
+    after_stop: Annotated[
+        bool,
+        typer.Option(
+            "--after-stop",
+            help="As systemd's ExecStopPost: a kill switch stays, unless tunproxy was told to stop.",
+        ),
+    ] = False,
+) -> int:
     """Remove what a killed tunproxy up has left.
 
     That is policy rules that lead nowhere, and a socket that nobody listens at: the network works without
-    this, too. A running tunproxy is left alone.
+    this, too. With a kill switch it does not: that is undone. A running tunproxy is left alone.
     """
-    from tunproxy.control.rescue import rescue
+    from os import environ
 
-    found = rescue()
+    from tunproxy.control.rescue import HOLDS, rescue, rescue_after_service
+
+    found, holds = rescue_after_service(environ) if after_stop else (rescue(), False)
     typer.echo(f"removed {', '.join(found)}" if found else "nothing was left")
+    if holds:
+        typer.echo(HOLDS)
     return 0
 
 
@@ -280,17 +291,17 @@ def check_config(
     defaults.with_device(defaults.PathSettings(), sources.config.device)
     with plugin_commands.overheard() as said:
         try:
-            plugins = load_plugins(sources)
-            policy = build_policy(sources, plugins)
+            with showing("reading rules and rule sets"):
+                plugins = load_plugins(sources)
+                policy = build_policy(sources, plugins)
         except TunproxyError:  # which may be because of what was said
             for line in said:
                 _tell(f"warning: {line}")
             raise
     for notice in policy.parts.notices:
         _tell(f"warning: {notice}")
-    for name, count in policy.parts.skipped.items():
-        what = "1 entry" if count == 1 else f"{count:,} entries"
-        _tell(f"warning: rule set {name}: {what} cannot be read")
+    for line in policy.parts.unread():
+        _tell(f"warning: {line}")
     said += [f"plugin {name} {why}" for name, why in plugins.problems.items()]
     for line in dict.fromkeys(said):
         _tell(f"warning: {line}")
@@ -308,8 +319,9 @@ def print_version() -> int:
 
 
 def _tell(line: str) -> None:
-    sys.stdout.flush()
-    os.write(sys.stderr.fileno(), f"tunproxy: {line}\n".encode())
+    with suppress(OSError):  # of which ``run`` tells, where something is printed
+        sys.stdout.flush()
+    tell(line, WARNING if line.startswith("warning: ") else ERROR)
 
 
 def _one_line(message: str) -> str:

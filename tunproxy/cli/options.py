@@ -1,13 +1,16 @@
 """Options that several commands take; which values make sense is decided in ``control.settings``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated
 
 import typer
 
-from tunproxy.control.settings import PolicyOptions, octets
+from tunproxy.control.log_options import LogOptions
+from tunproxy.control.settings import PolicyOptions, count_of_workers, octets
 from tunproxy.errors import ConfigError
 from tunproxy.host.arguments import hide_arguments
+from tunproxy.logs.levels import LEVELS, USUAL
+from tunproxy.logs.setup import FORMATS
 from tunproxy.secret import Secret
 from tunproxy.upstream.types import passwords_in
 
@@ -36,10 +39,47 @@ def size(text: str | int) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
+def worker_number(text: str | int) -> int:
+    """Return the number of workers that text writes, 0 for auto, which is the default."""
+    try:
+        return text if isinstance(text, int) else count_of_workers(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def log_format(text: str) -> str:
+    """Return the form of lines that text names; "" is left open."""
+    return _one_of(text, FORMATS)
+
+
+def log_level(text: str) -> str:
+    """Return the level that text names; "" is left open."""
+    return _one_of(text, LEVELS)
+
+
+def logs(form: str, level: str) -> LogOptions:
+    """Return what the two options say together, and have errors of ours look like that from now on."""
+    found = LogOptions(form, level)
+    if form or level:
+        found.set_up()
+    return found
+
+
+def _one_of(text: str, known: Collection[str]) -> str:
+    if text and text not in known:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(known)}")
+    return text
+
+
 def said(context: typer.Context) -> frozenset[str]:
     """Return the names of the options that the command line has: the configuration does not change them."""
     sources = ((name, context.get_parameter_source(name)) for name in context.params)
     return frozenset(name for name, source in sources if source is not None and source.name == "COMMANDLINE")
+
+
+def given(values: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return what a repeatable option has, None where it is not there."""
+    return tuple(values) if values else None
 
 
 def policy(config: str, rules: str, upstream: str, plugin: Sequence[str] | None = None) -> PolicyOptions:
@@ -48,6 +88,21 @@ def policy(config: str, rules: str, upstream: str, plugin: Sequence[str] | None 
         hide_arguments(passwords_in(upstream))
     return PolicyOptions(config=config, rules=rules, upstream=Secret(upstream), plugins=tuple(plugin or ()))
 
+
+def check_which(tun: str, socket: str) -> None:
+    """Refuse options that say twice which running tunproxy is meant."""
+    if tun and socket:
+        raise typer.BadParameter("--tun and --socket exclude each other")
+
+
+# which running tunproxy is meant: any, or an up
+WhichTun = Annotated[
+    str, typer.Option("--tun", metavar="NAME", help="Which tunproxy: its TUN device, or exec-PID.")
+]
+WhichUp = Annotated[str, typer.Option("--tun", metavar="NAME", help="Which tunproxy: its TUN device.")]
+WhichSocket = Annotated[
+    str, typer.Option("--socket", metavar="PATH", help="Which tunproxy: its control socket.")
+]
 
 Tun = Annotated[str, typer.Option("--tun", metavar="NAME", help="Name of the TUN device.")]
 Mtu = Annotated[
@@ -65,6 +120,58 @@ UdpTimeout = Annotated[
         "--udp-timeout", metavar="SECONDS", parser=seconds, help="How long a silent UDP flow is remembered."
     ),
 ]
+ExcludeNetwork = Annotated[
+    list[str] | None,
+    typer.Option("--exclude-network", metavar="CIDR", help="Targets that are left alone. Repeatable."),
+]
+IncludeUser = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include-user",
+        metavar="USER",
+        help="Only these users' programs are captured: alice, 1000, 1000-1999. Repeatable.",
+    ),
+]
+ExcludeUser = Annotated[
+    list[str] | None,
+    typer.Option("--exclude-user", metavar="USER", help="Users whose programs are left alone. Repeatable."),
+]
+Forwarded = Annotated[
+    bool | None,
+    typer.Option(
+        "--forwarded/--no-forwarded",
+        help="Capture what this host forwards, too: containers, VMs, a network it routes for.",
+        show_default="no",
+    ),
+]
+IncludeInterface = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include-interface", metavar="IF", help="With --forwarded, only what comes in here. Repeatable."
+    ),
+]
+ExcludeInterface = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude-interface", metavar="IF", help="With --forwarded, not what comes in here. Repeatable."
+    ),
+]
+DirectLane = Annotated[
+    bool | None,
+    typer.Option(
+        "--direct-lane/--no-direct-lane",
+        help="Have the kernel carry what rules send DIRECT by its address alone.",
+        show_default="no",
+    ),
+]
+KillSwitch = Annotated[
+    bool | None,
+    typer.Option(
+        "--kill-switch/--no-kill-switch",
+        help="Let nothing leave but through tunproxy, even after it was killed, until tunproxy rescue.",
+        show_default="no",
+    ),
+]
 Memory = Annotated[
     int,
     typer.Option(
@@ -73,6 +180,16 @@ Memory = Annotated[
         parser=size,
         help="What all flows together may hold.",
         show_default="256M",
+    ),
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        metavar="N|auto",
+        parser=worker_number,
+        help="Processes that carry packets: one for two processors, unless given.",
+        show_default="auto",
     ),
 ]
 Config = Annotated[
@@ -93,6 +210,26 @@ Upstream = Annotated[
         metavar="URL",
         help="Where everything goes that no rule decides: socks5://user:pass@host:port, http://, https://, "
         "ss://. Without --config no file is read. UDP that it cannot carry is refused, but DNS goes direct.",
+    ),
+]
+LogFormat = Annotated[
+    str,
+    typer.Option(
+        "--log-format",
+        metavar="|".join(FORMATS),
+        parser=log_format,
+        help="How lines about what happens look; auto: the journal's fields where systemd reads them.",
+        show_default="auto",
+    ),
+]
+LogLevel = Annotated[
+    str,
+    typer.Option(
+        "--log-level",
+        metavar="|".join(LEVELS),
+        parser=log_level,
+        help="What a line must matter at least to be written.",
+        show_default=USUAL,
     ),
 ]
 Plugin = Annotated[

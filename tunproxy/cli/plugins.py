@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from tunproxy.cli.arguments import show_as_written
 from tunproxy.errors import ConfigError, TunproxyError
 
 if TYPE_CHECKING:
@@ -171,13 +172,17 @@ def run_command(
 
 
 USUAL_ORDER: Final = (
-    "exec", "up", "status", "flows", "explain", "reload", "check", "rules", "convert", "plugins",
+    "exec", "up", "status", "flows", "top", "explain", "reload", "check", "rules", "convert", "plugins",
     "service",
 )  # fmt: skip
 
 
 class WithPlugins(TyperGroup):
     """Our commands, and behind them those of plugins; ours come first where names clash."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        show_as_written(self)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of our commands, what is used most first."""

@@ -1,16 +1,17 @@
 """``tunproxy relay``: the other end of compressed and encrypted upstreams, and a proxy for others."""
 
 import getpass
-import logging
 import sys
 from typing import Annotated
 
 import typer
 from msgspec import structs
 
+from tunproxy.cli import options
 from tunproxy.errors import ConfigError
+from tunproxy.logs.setup import AUTO, set_up
 
-FORMAT = "tunproxy: %(message)s"
+USUAL_LEVEL = "info"  # that of a relay, which has nobody whom it tells
 
 
 def run_relay(
@@ -34,6 +35,8 @@ def run_relay(
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="Serve whoever comes, from anywhere, without a login.")
     ] = False,
+    log_format: options.LogFormat = "",
+    log_level: options.LogLevel = "",
     check: Annotated[bool, typer.Option("--check", help="Only say whether all this can be used.")] = False,
     hash_password: Annotated[
         bool, typer.Option("--hash-password", help="Read a password, print what stands for it in relay.toml.")
@@ -49,6 +52,7 @@ def run_relay(
     from tunproxy.relay import workers as processes
     from tunproxy.relay.reading import check_whole, read_file
 
+    options.logs(log_format, log_level)
     if hash_password:
         return _print_hash()
     wanted = read_file(config) if config else settings.RelayConfig()
@@ -71,7 +75,8 @@ def run_relay(
     if check:
         typer.echo("this can be used")
         return 0
-    logging.basicConfig(level=logging.INFO, format=FORMAT, stream=sys.stderr)
+    log = wanted.log
+    set_up(log_format or log.format or AUTO, log_level or log.level or USUAL_LEVEL, names_all=True)
     return processes.serve(wanted)
 
 

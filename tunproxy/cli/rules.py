@@ -1,4 +1,4 @@
-"""``tunproxy rules``: what can be done with rule files without running anything."""
+"""``tunproxy rules``: what can be done with files of rules without running anything."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FOUND_SOMETHING = 1  # exit code
 
 rules_app = typer.Typer(
-    help="Look at rule files: lint, fmt, test.",
+    help="Lint, format and test rule files; update rule sets.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -63,8 +63,8 @@ def format_file(
     Types in capitals, no blanks around commas, comments two blanks behind their rule. Lines that are no rules
     stay as they are.
     """
-    from tunproxy.cli.writing import replace_file
     from tunproxy.control.rule_files import is_configuration
+    from tunproxy.control.writing import replace_file
     from tunproxy.rules.fmt import format_rules
 
     if is_configuration(file):
@@ -109,6 +109,40 @@ def test_rules(
         typer.echo(str(outcome))
     typer.echo(f"{len(outcomes) - len(missed)} of {len(outcomes)} expectations are met")
     return FOUND_SOMETHING if missed else 0
+
+
+@rules_app.command("update")
+def update_sets(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Rule sets; default: all that have a url.")
+    ] = None,
+    config: Annotated[
+        str, typer.Option("--config", metavar="FILE", help="Configuration whose rule sets are meant.")
+    ] = "",
+) -> int:
+    """Download the files of rule sets, from the url that the configuration has for each.
+
+    A file that is broken, or mostly no rules, does not take the place of the old one. A tunproxy up that runs
+    notices new files by itself. Exit code 1: a file could not be had.
+    """
+    from tunproxy.control.config.sources import read_alone
+    from tunproxy.control.rule_downloads import DownloadError, chosen, update
+    from tunproxy.control.settings import PolicyOptions
+    from tunproxy.progress import showing
+
+    sets = chosen(read_alone(PolicyOptions(config=config)), names or [])
+    failed = False
+    for name, each in sets.items():
+        try:
+            with showing(f"downloading {name}") as progress:
+                found = update(name, each, progress)
+        except DownloadError as error:
+            failed = True
+            typer.echo(f"tunproxy: {error}", err=True)
+            continue
+        skipped = f", {found.skipped:,} entries cannot be read" if found.skipped else ""
+        typer.echo(f"{name}: {found.octets:,} octets, {'new' if found.is_new else 'as before'}{skipped}")
+    return FOUND_SOMETHING if failed else 0
 
 
 def _checked(file: str, config: str) -> "Checked":

@@ -17,7 +17,7 @@ CONFIG_HOME: Final = "/etc"  # as the unit has it
 
 service_app = typer.Typer(
     name="service",
-    help="Have systemd run tunproxy up, from the start of the machine on.",
+    help="Have systemd run tunproxy up, from the machine's start on.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -53,11 +53,17 @@ def install(
 
 @service_app.command("uninstall")
 def uninstall() -> int:
-    """Stop the service, and undo what install did."""
+    """Stop the service, and undo what install did.
+
+    A kill switch that it has left is undone, too.
+    """
+    from tunproxy.control.rescue import holds_now, rescue
     from tunproxy.host.service import Service
 
     for line in Service().uninstall():
         typer.echo(line)
+    if holds_now():
+        typer.echo(f"removed {', '.join(rescue())}")
     return 0
 
 

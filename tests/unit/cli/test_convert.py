@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tunproxy.cli import main
+from tests.unit.progressing import Shown
+from tunproxy.cli import convert, main
 from tunproxy.cli.convert import FORMATS
 from tunproxy.rules.files import parse_rules
 
@@ -165,3 +166,12 @@ def test_file_of_somebody_else_is_told(clash: Path, capfd: pytest.CaptureFixture
 def test_place_that_cannot_be_written(clash: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main.run(["convert", "--from", "clash", str(clash), "-o", "/nonexistent/x"]) == 2
     assert "cannot write /nonexistent/x: no such file" in capfd.readouterr().err
+
+
+def test_long_conversion_shows_how_far_it_is(clash: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown()
+    monkeypatch.setattr(convert, "showing", shown)
+    assert main.run(["convert", str(clash), "-o", str(clash.with_suffix(".rules"))]) == 0
+    assert main.run(["convert", str(clash), "-o", str(clash.with_suffix(".rules")), "--quiet"]) == 0
+    once = [f"reading {clash}", f"converting {clash}, taken as clash"]
+    assert (shown.words, shown.quiet) == ([*once, *once], [False, True])

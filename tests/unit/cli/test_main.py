@@ -1,15 +1,14 @@
 """The command line: words become settings, errors one line and an exit code."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.test_status_text import QUIET
 from tunproxy.cli import main
-from tunproxy.cli.status_text import describe_status
-from tunproxy.control import client, endpoint, execute, rescue, up
-from tunproxy.control.endpoint import ALIVE, Found
+from tunproxy.control import execute, rescue, up
+from tunproxy.control.capture import CaptureOptions
 from tunproxy.control.settings import ExecSettings, UpSettings
 from tunproxy.errors import SystemChangeError, TunproxyError
 from tunproxy.version import describe
@@ -57,6 +56,27 @@ def test_exec_options_end_where_the_command_begins(asked: list[ExecSettings | Up
 def test_up_defaults(asked: list[ExecSettings | UpSettings]) -> None:
     assert main.run(["up"]) == 0
     assert asked == [UpSettings()]
+
+
+def test_up_options_of_what_is_captured(asked: list[ExecSettings | UpSettings]) -> None:
+    options = (
+        "--exclude-network 10.0.0.0/8 --include-user alice --include-user 5-9 --exclude-user 7 --forwarded "
+    )
+    options += "--include-interface docker0 --exclude-interface wg0 --direct-lane"
+    assert main.run(["up", *options.split()]) == 0
+    assert main.run(["up", "--no-forwarded"]) == 0
+    assert [each.capture for each in asked if isinstance(each, UpSettings)] == [
+        CaptureOptions(
+            exclude_networks=("10.0.0.0/8",),
+            include_users=("alice", "5-9"),
+            exclude_users=("7",),
+            forwarded=True,
+            include_interfaces=("docker0",),
+            exclude_interfaces=("wg0",),
+            direct_lane=True,
+        ),
+        CaptureOptions(forwarded=False),
+    ]
 
 
 def test_up_options(asked: list[ExecSettings | UpSettings]) -> None:
@@ -126,37 +146,6 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_exit_code_of_a_command_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execute, "execute", lambda _: 77 << 8)
     assert main.run(["exec", "true"]) == 77
-
-
-def test_status_is_that_of_who_was_chosen(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    chosen: list[tuple[str, str]] = []
-
-    def choose(name: str, path: str) -> Found:
-        chosen.append((name, path))
-        return Found(Path("/x/t0.sock"), ALIVE)
-
-    monkeypatch.setattr(client, "choose", choose)
-    monkeypatch.setattr(client, "fetch_status", lambda path: {**QUIET, "name": path.name})
-    for line in ("status --json", "status --tun t0", "status --socket /x/t0.sock"):
-        assert main.run(line.split()) == 0
-    assert chosen == [("", ""), ("t0", ""), ("", "/x/t0.sock")]
-    out = capsys.readouterr().out
-    document, end = json.JSONDecoder().raw_decode(out)
-    assert document == {**QUIET, "name": "t0.sock"}
-    assert out[end:] == 2 * f"\n{describe_status(document)}" + "\n"
-
-
-def test_status_of_nobody_is_exit_code_3(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(endpoint, "find", list)
-    assert main.run(["status", "--json"]) == 3
-    assert capfd.readouterr() == (
-        "",
-        "tunproxy: no tunproxy is running (start one with tunproxy up, or tunproxy exec)\n",
-    )
 
 
 @pytest.mark.parametrize("line", ["version", "--version"])
@@ -328,23 +317,6 @@ def test_want_of_memory_is_told(monkeypatch: pytest.MonkeyPatch, capfd: pytest.C
     assert capfd.readouterr().err == "tunproxy: out of memory (allow it more, or leave rule sets out)\n"
 
 
-def test_reload_asks_the_process_that_is_named(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    mine = Found(Path("/run/tunproxy/tun0.sock"), ALIVE, 7)
-    monkeypatch.setattr(endpoint, "find", lambda: [mine, Found(Path("/run/tunproxy/exec-9.sock"), ALIVE, 9)])
-    asked: list[Path] = []
-
-    def refuse(path: Path) -> None:
-        asked.append(path)
-        raise TunproxyError("the old policy stays: no reason")
-
-    monkeypatch.setattr(client, "ask_reload", refuse)
-    assert main.run(["reload", "--pid", "7"]) == 2
-    assert asked == [mine.path]
-    assert capfd.readouterr().err == "tunproxy: the old policy stays: no reason\n"
-
-
 @pytest.mark.parametrize(
     ("found", "said"),
     [
@@ -371,3 +343,19 @@ def test_check_tells_of_plugins_also_where_the_configuration_cannot_be_used(
     said = capfd.readouterr().err
     assert said.startswith("tunproxy: warning: plugin mine cannot be imported: ModuleNotFoundError: ")
     assert f"{config}:2:9: there is no type of upstream 'mine'" in said
+
+
+def test_rescue_after_the_service_says_that_a_kill_switch_holds(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def after(environment: Mapping[str, str]) -> tuple[list[str], bool]:
+        asked.append(environment["SERVICE_RESULT"])
+        return ["/run/x.sock"], True
+
+    monkeypatch.setenv("SERVICE_RESULT", "signal")
+    monkeypatch.setattr(rescue, "rescue_after_service", after)
+    assert main.run(["rescue", "--after-stop"]) == 0
+    assert capfd.readouterr() == (f"removed /run/x.sock\n{rescue.HOLDS}\n", "")
+    assert asked == ["signal"]

@@ -1,9 +1,13 @@
 """Values of options."""
 
+import json
+from collections.abc import Callable
+
 import pytest
 import typer
 
-from tunproxy.cli import options
+from tunproxy.cli import main, options
+from tunproxy.logs.setup import take_down
 
 
 @pytest.mark.parametrize(("text", "number"), [("0", 0), ("42", 42), ("0x7a", 0x7A), ("-1", -1), (7, 7)])
@@ -42,3 +46,35 @@ def test_policy_hides_the_passwords_of_the_upstream(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(options, "hide_arguments", hidden.extend)
     assert options.policy("", "", "socks5://joe:a%3Ab@h:1").upstream.reveal() == "socks5://joe:a%3Ab@h:1"
     assert hidden == ["a%3Ab"]
+
+
+@pytest.mark.parametrize("text", ["", "auto", "console", "json", "journal"])
+def test_form_of_lines_is_one_of_those_that_there_are(text: str) -> None:
+    assert options.log_format(text) == text
+
+
+@pytest.mark.parametrize(("kind", "text"), [(options.log_format, "xml"), (options.log_level, "loud")])
+def test_form_and_level_that_there_are_not_are_refused(kind: Callable[[str], str], text: str) -> None:
+    with pytest.raises(typer.BadParameter, match=f"'{text}' is none of .*, "):
+        kind(text)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["up", "--log-format", "json", "--mtu", "1"],
+        ["exec", "--log-format", "json", "--mtu", "1", "--", "true"],
+        ["relay", "--check", "--log-format", "json", "--listen", "x"],
+    ],
+)
+def test_what_is_wrong_is_told_in_the_form_that_was_asked_for(
+    command: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        assert main.run(command) == 2
+    finally:
+        take_down()
+    (line,) = capfd.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert told["level"] == "error"
+    assert "mtu 1" in told["message"] or "'x'" in told["message"]

@@ -105,3 +105,20 @@ def test_test_counts_and_shows_what_is_not_met(rules: Path, capfd: pytest.Captur
     )
     rules.write_text("# expect: b.com => work\n")
     assert main.run(["rules", "test", str(rules)]) == 2
+
+
+def test_update_tells_of_each_rule_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What becomes of each, test_rule_downloads has; here nobody listens."""
+    (tmp_path / "a.txt").write_text("a.example\n")
+    config = written(
+        tmp_path,
+        '[rule-sets.a]\npath = "a.txt"\nurl = "http://127.0.0.1:1/"\n'
+        '[rule-sets.missing]\npath = "b.txt"\nurl = "ftp://127.0.0.1/"\n',
+    )
+    assert main.run(["rules", "update", "--config", str(config)]) == 1
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert "tunproxy: rule set a: connection refused; the old file stays\n" in told.err
+    assert "tunproxy: rule set missing: it is no URL of http or https" in told.err
+    assert main.run(["rules", "update", "--config", str(config), "b"]) == 2
+    assert "there is no rule set 'b' (there are: a, missing)" in capfd.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 from tunproxy.cli import main
 from tunproxy.cli import service as commands
 from tunproxy.cli.service import describe
+from tunproxy.control import rescue
 from tunproxy.host import service as host
 
 RUNNING = {
@@ -113,6 +114,17 @@ def test_status_of_none() -> None:
 def test_uninstall_says_what_it_did(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(rescue, "holds_now", lambda: False)
     monkeypatch.setattr(host.Service, "uninstall", lambda _: iter(["stopped", "removed"]))
     assert main.run(["service", "uninstall"]) == 0
     assert capfd.readouterr() == ("stopped\nremoved\n", "")
+
+
+def test_uninstall_undoes_a_kill_switch_that_was_left(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(host.Service, "uninstall", lambda _: iter(["stopped"]))
+    monkeypatch.setattr(rescue, "holds_now", lambda: True)
+    monkeypatch.setattr(rescue, "rescue", lambda: ["the kill switch", "28 policy rules"])
+    assert main.run(["service", "uninstall"]) == 0
+    assert capfd.readouterr().out == "stopped\nremoved the kill switch, 28 policy rules\n"

@@ -101,6 +101,87 @@ def test_busy_one_tells_what_happened() -> None:
     ]
 
 
+def test_what_the_device_takes_off_us_is_told() -> None:
+    assert "offload    csum tso4\n" in describe_status({**QUIET, "offload": "csum tso4"})
+
+
+def test_sandbox_is_told_with_what_is_missing() -> None:
+    text = describe_status({**QUIET, "sandbox": {"landlock": "not in this kernel", "seccomp": "on"}})
+    assert "sandbox    landlock off: not in this kernel, seccomp on\n" in text
+
+
+def test_what_is_captured_and_the_lane_are_told() -> None:
+    text = describe_status(
+        {
+            **QUIET,
+            "capture": {"exclude-users": [7, "alice"], "forwarded": True},
+            "kernel_direct": [f"10.{number}.0.0/16" for number in range(20)],
+            "kernel_direct_prefixes": 1234,
+        }
+    )
+    assert "captured   exclude-users 7, alice; forwarded\n" in text
+    assert "lane       kernel-direct: 10.0.0.0/16 10.1.0.0/16 " in text
+    assert "10.7.0.0/16 and 1,226 more\n" in text
+
+
+@pytest.mark.parametrize(
+    ("resolved", "leaks", "expected"),
+    [
+        (
+            {"is_answering": False, "state": "not-wanted", "why": "x"},
+            {"is_counted": True, "packets": 3},
+            "left alone",
+        ),
+        (
+            {"is_answering": True, "state": "taken", "why": ""},
+            {"is_counted": True, "packets": 0},
+            "answered here; systemd-resolved asks us; nobody asks past us",
+        ),
+        (
+            {"is_answering": True, "state": "refused", "why": "not permitted"},
+            {"is_counted": True, "packets": 1200},
+            "answered here; systemd-resolved does not ask us (not permitted); 1,200 asked past us",
+        ),
+        (
+            {"is_answering": True, "state": "absent", "why": ""},
+            {"is_counted": False, "why": "no nftables", "packets": 0},
+            "answered here; leaks are not counted (no nftables)",
+        ),
+    ],
+)
+def test_who_answers_names_is_told(resolved: dict[str, Any], leaks: dict[str, Any], expected: str) -> None:
+    text = describe_status({**QUIET, "resolved": resolved, "dns_leaks": leaks})
+    assert f"\nnames      {expected}\n" in text
+
+
 def test_worker_that_does_not_answer_leaves_no_hole() -> None:
     lacking = {**QUIET, "flows": {}, "traffic": {}, "counters": {}, "problems": ["the worker has ended"]}
     assert "problems   the worker has ended" in describe_status(lacking)
+
+
+def test_way_out_and_kill_switch_are_shown_where_there_are_any() -> None:
+    way = {"link": "wlan0", "gateway": "192.0.2.254", "source": "192.0.2.1"}
+    tunnel = {"link": "wg0", "gateway": "", "source": "2001:db8::1"}
+    document = {
+        **QUIET,
+        "network": {"ipv4": way, "ipv6": tunnel},
+        "kill_switch": {"is_on": True, "refused": 1},
+    }
+    lines = describe_status(document).splitlines()
+    assert "way out    wlan0 via 192.0.2.254 and wg0" in lines
+    assert "switch     kill switch on, 1 packet refused" in lines
+    nowhere = {
+        **QUIET,
+        "network": {"ipv4": None, "ipv6": None},
+        "kill_switch": {"is_on": False, "refused": 0},
+    }
+    shown = describe_status(nowhere)
+    assert "way out    none" in shown
+    assert "switch" not in shown
+
+
+def test_rules_on_trial_are_shown_with_what_they_would_have_decided() -> None:
+    rule = {"rule": "DST-PORT,80,REJECT,observe", "place": "home.rules:7", "flows": 1200, "octets": 5_000_000}
+    text = describe_status({**QUIET, "observed": [rule, {**rule, "flows": 1, "place": ""}]})
+    assert "observed   DST-PORT,80,REJECT,observe: 1,200 flows, 5.0 MB  (home.rules:7)\n" in text
+    assert "           DST-PORT,80,REJECT,observe: 1 flow, 5.0 MB\n" in text
