@@ -1,6 +1,7 @@
 # make run [CMD='curl -sI http://example.org']    a shell, or one command, whose traffic goes through tunproxy
 # make test                                       every test; installs what they need where it may
 # make deb                                        a Debian package, in build/
+# make soak [MINUTES=60]                           mixed traffic for an hour: nothing is lost, nothing grows
 # make bench | lint | format | build | clean
 #
 # PYTHON=python3.12   the Python to use (3.11 or newer)     VENV=.venv   where its environment lives
@@ -21,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TUNPROXY_RUN := $(value CMD)
 unexport PYTHONPATH CMD
 
-.PHONY: run build deb test bench lint format clean
+.PHONY: run build deb test bench soak lint format clean
 .DELETE_ON_ERROR:
 
 run: build
@@ -40,8 +41,8 @@ $(INSTALLED): $(VENV)/.build-tools $(SOURCES)
 	@$(PY) -m pip install -q --no-index --no-deps --force-reinstall build/wheel/tunproxy-*.whl
 	@touch $@
 
-# Its dependencies are those in $(VENV). The date of all that is in it: the last commit's, unless it is given.
-deb: build
+# Its dependencies are those in $(VENV), with the extras that packaging/deb.py names. The date of all that is in it: the last commit's, unless it is given.
+deb: $(VENV)/.deb-tools build
 	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null)} \
 	    $(PY) packaging/deb.py build/wheel/tunproxy-*.whl build
 
@@ -56,33 +57,47 @@ $(VENV)/.build-tools: $(PY) pyproject.toml packaging/requirements.py
 	@echo 'installing what tunproxy is built with into $(VENV) ...' >&2
 	@$(PY) packaging/requirements.py >$@.txt && $(PY) -m pip install -q -r $@.txt && touch $@
 
+$(VENV)/.deb-tools: $(PY) pyproject.toml packaging/requirements.py
+	@echo 'installing what the package brings along into $(VENV) ...' >&2
+	@$(PY) packaging/requirements.py dashboard seccomp top >$@.txt && $(PY) -m pip install -q -r $@.txt && touch $@
+
 $(VENV)/.test-tools: $(PY) pyproject.toml packaging/requirements.py
 	@echo 'installing what the tests need into $(VENV) ...' >&2
 	@$(PY) packaging/requirements.py test dev >$@.txt && $(PY) -m pip install -q -r $@.txt && touch $@
 
-# The packet path is tested as it is written and as it is compiled, both at once; then programs and the kernel
-# meet what is installed, three files of tests at a time, as they mostly wait; what measures comes last, alone. Where
-# nothing could be compiled, that is the uncompiled code, and the build said so. In the background signals would be
-# ignored: env gives them back.
+# The packet path is tested as it is written and as it is compiled. The former needs no build, and so runs beside it,
+# as the simulator does beside the unit tests; then programs and the kernel meet what is installed, three files of tests
+# at a time, as they mostly wait; what measures comes last, alone. Where nothing could be compiled, that is the
+# uncompiled code, and the build said so. In the background signals would be ignored: env gives them back.
 test:
 	@packaging/test-programs
-	@$(MAKE) --no-print-directory $(VENV)/.test-tools build
-	@status=0; mode=compiled; \
-	$(PY) -P -c 'import sys; from tunproxy import version; sys.exit(not version.is_compiled())' || mode=installed; \
-	mkdir -p build; \
+	@$(MAKE) --no-print-directory $(VENV)/.test-tools
+	@status=0; mode=compiled; mkdir -p build; \
 	env --default-signal=INT,QUIT $(PYTEST) -p no:cacheprovider --mode interpreted tests/unit tests/sim >build/interpreted.log 2>&1 & \
-	$(PYTEST) --mode $$mode tests/unit tests/sim || status=1; \
-	echo "make test: the same, interpreted:"; \
-	wait $$! || status=1; \
+	interpreted=$$!; \
+	$(MAKE) --no-print-directory build || { kill $$interpreted; exit 1; }; \
+	$(PY) -P -c 'import sys; from tunproxy import version; sys.exit(not version.is_compiled())' || mode=installed; \
+	env --default-signal=INT,QUIT $(PYTEST) -p no:cacheprovider --mode $$mode tests/sim >build/simulator.log 2>&1 & \
+	simulator=$$!; \
+	$(PYTEST) --mode $$mode tests/unit || status=1; \
+	echo "make test: the simulator:"; \
+	wait $$simulator || status=1; \
+	cat build/simulator.log; \
+	echo "make test: both, interpreted:"; \
+	wait $$interpreted || status=1; \
 	cat build/interpreted.log; \
 	$(PYTEST) --mode $$mode --numprocesses 3 --dist loadfile -m "not undisturbed" tests/system tests/interop || status=1; \
 	$(PYTEST) --mode $$mode -m undisturbed tests/system tests/interop || status=1; \
-	[ $$status -eq 0 ] || echo "make test: at least one of the four runs failed, see their summaries"; \
+	[ $$status -eq 0 ] || echo "make test: at least one of the five runs failed, see their summaries"; \
 	exit $$status
 
 bench: build
 	@$(PY) -P tests/bench/micro.py
 	@$(PY) -P tests/bench/end_to_end.py
+
+MINUTES ?= 60
+soak: build
+	@$(PY) -P tests/system/soak.py $(MINUTES)
 
 lint: $(VENV)/.test-tools
 	@$(VENV)/bin/ruff check .

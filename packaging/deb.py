@@ -1,7 +1,8 @@
 """Make a Debian package of a wheel and of what it depends on: deb.py WHEEL DIRECTORY [-Zgzip ...]
 
 Debian's own versions of the dependencies are too old, so the package brings those of the environment that
-runs this: the ones that the tests ran with. They have a folder of their own, made like a virtual environment.
+runs this: the ones that the tests ran with. They have a folder of their own, made like a virtual environment,
+to which nobody is to add anything: so all that a user may want is in it, the extras EXTRAS too.
 
     /usr/bin/tunproxy                                starts it there
     /usr/lib/tunproxy/{pyvenv.cfg,bin,lib}           its Python, the wheel, the dependencies
@@ -25,11 +26,12 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from bundle import add_dependencies, libraries, terms_of, unpack
+from bundle import add_dependencies, full_terms_of, libraries, terms_of, unpack
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent
 HOME = "usr/lib/tunproxy"
+EXTRAS = ("dashboard", "seccomp", "top")
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 SITE = f"{HOME}/lib/{PYTHON}/site-packages"
 LAUNCHER = """\
@@ -56,7 +58,7 @@ def make_package(wheel: Path, target: Path, how: list[str]) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch, "root")
         about = unpack(wheel, root / SITE)
-        bundled = list(add_dependencies(about.get_all("Requires-Dist") or [], root / SITE))
+        bundled = list(add_dependencies(about.get_all("Requires-Dist") or [], root / SITE, EXTRAS))
         version = debian_version(about["Version"])
         add_python(root)
         add_service(root)
@@ -101,7 +103,13 @@ def add_service(root: Path) -> None:
 def add_documents(root: Path, version: str, date: int, bundled: list[metadata.Distribution]) -> None:
     """Add the manual page, completions, and what Debian wants to know."""
     documents = root / "usr/share/doc/tunproxy"
-    for name in ("README.md", "docs/configuration.md", "docs/operations.md", "docs/plugin-authors.md"):
+    for name in (
+        "README.md",
+        "docs/configuration.md",
+        "docs/dashboard.md",
+        "docs/operations.md",
+        "docs/plugin-authors.md",
+    ):
         write(documents / Path(name).name, (ROOT / name).read_text())
     write(documents / "changelog.gz", packed((ROOT / "CHANGELOG.md").read_bytes()))
     when = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(date))
@@ -110,6 +118,8 @@ def add_documents(root: Path, version: str, date: int, bundled: list[metadata.Di
     write(documents / "changelog.Debian.gz", packed(entry.encode()))
     write(documents / "copyright", copyright_of(bundled))
     for name in ("tunproxy.toml", "ads.txt", "relay.toml"):
+        write(documents / "examples" / name, (HERE / name).read_text())
+    for name in ("grafana/tunproxy.json", "prometheus/prometheus.yml", "prometheus/tunproxy.rules.yml"):
         write(documents / "examples" / name, (HERE / name).read_text())
     write(root / "usr/share/man/man1/tunproxy.1.gz", packed(in_package(root, "manpage.py")))
     in_package(root, "completions.py", str(root))
@@ -139,7 +149,7 @@ def copyright_of(bundled: list[metadata.Distribution]) -> str:
         stanzas.append(
             f"Files: {stem}*\nCopyright: the authors of {each.name} {each.version}\n"
             f"License: {each.name}\n {terms_of(each)}\n"
-            f" The full text is beside its code: /{stem}-{each.version}.dist-info"
+            f" The full text is beside its code: {full_terms_of(each, SITE)}"
         )
     return "\n\n".join(stanzas) + "\n"
 
@@ -157,7 +167,8 @@ def add_control(root: Path, version: str, date: int) -> None:
         "Maintainer": maintainer(),
         "Installed-Size": str(sum(-(-path.stat().st_size // 1024) for path in files)),
         "Depends": ", ".join([PYTHON, "passwd", *libraries(files)]),
-        "Suggests": "systemd",
+        "Recommends": "libnftables1, libseccomp2",
+        "Suggests": "libbpf1, systemd",
         "Section": "net",
         "Priority": "optional",
         "Description": "transparent, system-wide proxy with a TCP/IP stack of its own\n"

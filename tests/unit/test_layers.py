@@ -11,14 +11,14 @@ MODULES = sorted((ROOT / "tunproxy").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 
 LEVEL = {
-    "errors": 0, "clock": 0, "secret": 0, "wire": 0,
-    "tcp": 1, "version": 1,
+    "errors": 0, "clock": 0, "progress_bar": 0, "secret": 0, "wire": 0,
+    "logs": 1, "progress": 1, "tcp": 1, "version": 1,
     "flow": 2, "device": 2, "rules": 2,
     "codecs": 3, "datagram": 3, "decide": 3, "upstream": 3, "host": 3, "rulesets": 3,
     "plugin": 4, "dns": 4,
     "loop": 5, "testkit": 5,
     "control": 6, "testing": 6,
-    "relay": 7,
+    "relay": 7, "doctor": 7,
     "cli": 8, "__main__": 9, "__init__": 0,
 }  # fmt: skip
 

@@ -13,11 +13,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 HOOK = PROJECT["tool"]["hatch"]["build"]["hooks"]["custom"]
 IMPORT_NAMES = {
     "backports.zstd": "backports",
+    "dbus-fast": "dbus_fast",
     "dnspython": "dns",
+    "logging-journald": "logging_journald",
     "mypy-extensions": "mypy_extensions",
     "prometheus-client": "prometheus_client",
     "ruamel.yaml": "ruamel",
 }
+TOOLS = {"test", "dev"}  # extras of which nothing that is installed may make use
 PYTESTS_OWN = {"pytest"}  # what is imported by plugins of pytest is there when they are
 NEWER_LIBRARY = {"compression"}  # what backports stand in for before Python 3.14
 
@@ -40,7 +43,11 @@ def foreign_imports() -> set[str]:
 
 def test_dependencies_are_what_is_imported() -> None:
     declared = {requirement_name(requirement) for requirement in PROJECT["project"]["dependencies"]}
-    assert {IMPORT_NAMES.get(name, name) for name in declared} == foreign_imports()
+    extras = PROJECT["project"]["optional-dependencies"]
+    optional = {
+        requirement_name(each) for name, those in extras.items() for each in those if name not in TOOLS
+    }
+    assert {IMPORT_NAMES.get(name, name) for name in declared} == foreign_imports() - optional
 
 
 @pytest.mark.parametrize("pattern", HOOK["include"])
