@@ -1,12 +1,11 @@
 """iperf3 in all its directions. These are no benchmarks: the bounds only tell a flow from a trickle."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.system.lab import IPV4, IPV6, Family, Lab
+from tests.system.lab import Family, Lab
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -16,18 +15,6 @@ pytestmark = [
 
 PORT = 5201
 TRICKLE = 20e6  # bit/s
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server(module_lab: Lab) -> Iterator[None]:
-    """Run a server per address: a UDP server bound to none answers from whatever address is nearest."""
-    programs = [
-        module_lab.start_serving("iperf3", "-s", "-B", host, "-p", str(PORT), port=PORT, address=host)
-        for host in (IPV4.host, IPV6.host)
-    ]
-    yield
-    for program in programs:
-        program.stop()
 
 
 @pytest.mark.parametrize("options", [[], ["-R"], ["-P", "8"], ["-P", "8", "-R"], ["--bidir"]], ids=" ".join)
@@ -55,7 +42,18 @@ def test_udp_overload_ends_in_order(lab: Lab, family: Family, direction: list[st
 
 
 def iperf3(lab: Lab, family: Family, *options: str) -> dict[str, Any]:  # Any: JSON
-    done = lab.client.run("iperf3", "-c", family.host, "-p", str(PORT), "-t", "1", "-J", *options, timeout=30)
+    """Return the client's report of a test with a server of its own.
+
+    One that serves test after test listens anew after each, and refuses who comes too early. A UDP server
+    that is bound to no address answers from whatever address is nearest.
+    """
+    serve = ("iperf3", "-s", "-1", "-B", family.host, "-p", str(PORT))
+    server = lab.start_serving(*serve, port=PORT, address=family.host)
+    try:
+        client = ("iperf3", "-c", family.host, "-p", str(PORT), "-t", "1", "-J", *options)
+        done = lab.client.run(*client, timeout=30)
+    finally:
+        server.stop()
     assert done.returncode == 0, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     assert "error" not in report

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.system.hostlab import TUNPROXY, WORLD_IPV4, HostLab, read_line
+from tests.system.peers import serve_clients
 
 pytestmark = [
     pytest.mark.timeout(90),
@@ -155,27 +156,20 @@ def start(lab: HostLab, tmp_path: Path) -> Iterator[Callable[..., Running]]:
 def trickle(lab: HostLab) -> Iterator[int]:
     """Serve TCP: to each client a dot now and then, without end; yield the port."""
     ended = threading.Event()
-    with lab.world.listen(OTHER_IPV4, 0) as listener:
-        listener.settimeout(0.1)
 
-        def talk(client: socket.socket) -> None:
-            with client, contextlib.suppress(OSError):
-                while not ended.wait(0.02):
-                    client.sendall(b".")
+    def talk(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            while not ended.wait(0.02):
+                client.sendall(b".")
 
-        def serve() -> None:
-            while not ended.is_set():
-                with contextlib.suppress(TimeoutError):
-                    client = listener.accept()[0]
-                    threading.Thread(target=talk, args=(client,), daemon=True).start()
+    def take(client: socket.socket, peer: str) -> None:
+        threading.Thread(target=talk, args=(client,), daemon=True).start()
 
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
+    with serve_clients(lab.world, OTHER_IPV4, take) as port:
         try:
-            yield listener.getsockname()[1]
+            yield port
         finally:
             ended.set()
-            thread.join(5)
 
 
 def goes_on(sock: socket.socket) -> bool:

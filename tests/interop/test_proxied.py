@@ -220,7 +220,7 @@ def test_up_refused_too_late_ends_nevertheless(lab: ProxyLab, up: Up) -> None:
         try:
             with lab.host.connect(TARGET, NOBODY, timeout=10) as client:
                 assert until_end(client) == b""
-        except (ConnectionRefusedError, ConnectionResetError):
+        except ConnectionError:  # refused, reset, or, where an end came before the reset, a broken pipe
             pass
         assert time.monotonic() - began < 10  # mihomo tries again and again for some seconds
     assert up.has_at_most(before)

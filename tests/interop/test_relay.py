@@ -33,7 +33,7 @@ from tests.interop.relays import (
 )
 from tests.system.conftest import can_make_namespaces
 from tests.system.hostlab import HOST_IPV4, WORLD_IPV4, eventually
-from tests.system.namespace import Namespace
+from tests.system.namespace import Namespace, Program
 from tests.system.peers import MEGABYTE, block
 from tunproxy.codecs.capsules import CapsuleReader, emit_datagram
 from tunproxy.codecs.shadowsocks_address import emit_address
@@ -63,6 +63,7 @@ HAPROXY = """
 global
     log stderr format raw local0
 defaults
+    log global
     mode tcp
     timeout connect 2s
     timeout client 60s
@@ -75,7 +76,7 @@ frontend front
     default_backend relays
 backend relays
     balance leastconn
-    default-server check inter 200ms fall 1 rise 1
+    default-server check inter 500ms fall 2 rise 1
 {servers}
 """
 
@@ -492,11 +493,11 @@ def test_haproxy_in_front_of_three_one_killed_under_load(lab: ProxyLab) -> None:
         tunnels = [connect(lab, port=2110) for _ in range(30)]
         assert all(" 200 " in head_of(each) for each in tunnels)
         ended = threading.Event()
-        results: list[bool] = []
+        results: list[tuple[float, bool]] = []  # when it began, whether it worked
 
         def load() -> None:
             while not ended.is_set():
-                results.append(_works(lab))
+                results.append((time.monotonic(), _works(lab)))
 
         threads = [threading.Thread(target=load) for _ in range(4)]
         for thread in threads:
@@ -504,13 +505,14 @@ def test_haproxy_in_front_of_three_one_killed_under_load(lab: ProxyLab) -> None:
         relays[0].kill()
         alive = [each for each in tunnels if _echoes(each)]
         assert len(alive) == 20  # a third of those that were open went down with it
-        seen = len(results)
+        assert _is_down(balancer, 2111)
+        noticed, seen = time.monotonic(), len(results)
         assert eventually(lambda: len(results) > seen + 40, 30)
         ended.set()
         for thread in threads:
             thread.join(30)
-        assert all(results[-20:])  # once HAProxy has noticed, nobody notices
-        _drain(lab, relays[1], alive)
+        assert all(works for began, works in results if began > noticed)
+        _drain(lab, relays[1], alive, balancer)
         assert _works(lab)
     finally:
         for each in relays:
@@ -518,7 +520,7 @@ def test_haproxy_in_front_of_three_one_killed_under_load(lab: ProxyLab) -> None:
         balancer.stop()
 
 
-def _drain(lab: ProxyLab, relay: Relay, tunnels: list[socket.socket]) -> None:
+def _drain(lab: ProxyLab, relay: Relay, tunnels: list[socket.socket], balancer: Program) -> None:
     """SIGTERM: nobody is let in, flows go on to their end, and then it ends."""
     relay.signal(signal.SIGTERM)
     assert relay.says("nobody is let in any more")
@@ -531,12 +533,18 @@ def _drain(lab: ProxyLab, relay: Relay, tunnels: list[socket.socket]) -> None:
         return False
 
     assert eventually(is_closed, 10)
+    assert _is_down(balancer, relay.port)
     assert all(_works(lab) for _ in range(20))
     assert all(_echoes(each) for each in tunnels)
     assert relay.is_alive()
     for each in tunnels:
         each.close()
     assert relay.ended(20) == 0
+
+
+def _is_down(balancer: Program, port: int) -> bool:
+    """Return whether HAProxy notices; until then it goes on sending clients to who has the fewest: nobody."""
+    return eventually(lambda: f"relay{port} is DOWN" in balancer.log.read_text(), 20)
 
 
 def _echoes(sock: socket.socket) -> bool:

@@ -17,16 +17,19 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+import pytest
+
 from tests.system.lab import Namespace
+from tests.system.peers import serve_clients
 
 OTHER_MACHINE = Path(__file__).with_name("other_machine.py")
 ORDINARY_UID = 47_110
@@ -120,9 +123,9 @@ class HostLab:
         self._running.append(process)
         return process
 
-    def start_up(self, *options: str) -> "subprocess.Popen[str]":
+    def start_up(self, *options: str, machine: dict[str, object] | None = None) -> "subprocess.Popen[str]":
         """Start ``tunproxy up`` and return once it serves; its start-up line is kept as .start_line."""
-        process = self.start(*TUNPROXY, "up", *options)
+        process = self.start(*TUNPROXY, "up", *options, machine=machine)
         assert process.stderr is not None
         line = read_line(process.stderr)
         assert "worker uid" in line, f"tunproxy up does not serve: {line!r}"
@@ -148,26 +151,15 @@ class HostLab:
     @contextlib.contextmanager
     def greeter(self, namespace: Namespace, address: str, port: int = 0) -> Iterator[tuple[int, list[str]]]:
         """Serve TCP: say hello to each client and close. Yields the port, and the list of who came."""
-        with namespace.listen(address, port) as listener:
-            listener.settimeout(0.1)
-            visitors: list[str] = []
-            ended = threading.Event()
+        visitors: list[str] = []
 
-            def serve() -> None:
-                while not ended.is_set():
-                    with contextlib.suppress(TimeoutError):
-                        client, peer = listener.accept()
-                        with client:
-                            visitors.append(peer[0])
-                            client.sendall(b"hello\n")
+        def greet(client: socket.socket, peer: str) -> None:
+            with client:
+                visitors.append(peer)
+                client.sendall(b"hello\n")
 
-            thread = threading.Thread(target=serve, daemon=True)
-            thread.start()
-            try:
-                yield listener.getsockname()[1], visitors
-            finally:
-                ended.set()
-                thread.join(5)
+        with serve_clients(namespace, address, greet, port) as found:
+            yield found, visitors
 
     @contextlib.contextmanager
     def web_server(self, address: str, port: int) -> Iterator[None]:
@@ -198,6 +190,14 @@ class HostLab:
         """Return what a TCP server tells a client on the host."""
         with self.host.connect(address, port, timeout=timeout) as client:
             return client.recv(100).decode()
+
+
+def host_for_tests() -> Iterator[HostLab]:
+    """Yield the lab, for a fixture; without root the tests are skipped."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to make a host for the tests")
+    with HostLab() as made:
+        yield made
 
 
 def on_machine(argv: Sequence[str], machine: dict[str, object] | None) -> list[str]:

@@ -144,19 +144,17 @@ class Lab:
     def start_serving(
         self, *argv: str, port: int, address: str = IPV4.host, env: dict[str, str] | None = None
     ) -> Program:
-        """Run a server in the server namespace and wait until its TCP port answers there."""
+        """Run a server in the server namespace and wait until it listens there at its TCP port.
+
+        Nothing connects: a server of one client at a time would be busy with that one, or end.
+        """
         program = self.start(self.server, *argv, env=env)
         until = time.monotonic() + READY
-        while True:
-            try:
-                self.server.connect(address, port, timeout=1).close()
-                return program
-            except OSError as error:
-                if program.process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError(
-                        f"{argv[0]}: {error}: {program.log.read_text(errors='replace')}"
-                    ) from error
-                time.sleep(0.02)
+        while not self.server.listens(address, port):
+            if program.process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"{argv[0]}: does not listen: {program.log.read_text(errors='replace')}")
+            time.sleep(0.02)
+        return program
 
     @contextlib.contextmanager
     def filtering(self, namespace: Namespace, device: str, rule: str) -> Iterator[Callable[[], int]]:

@@ -147,6 +147,13 @@ class Namespace:
         with self.entered():
             return Program(argv, log, env)
 
+    def listens(self, address: str, port: int) -> bool:
+        """Tell whether a TCP socket listens at an address, or at all of them."""
+        mine = f"[{address}]" if ":" in address else address
+        found = command("ip", "netns", "exec", self.name, "ss", "-Hltn", f"sport = :{port}").splitlines()
+        local = {line.split()[3].rpartition(":")[0] for line in found}
+        return not local.isdisjoint({mine, "*", "0.0.0.0" if mine == address else "[::]"})
+
     def make_socket(
         self, af: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0, timeout: float = 20
     ) -> socket.socket:

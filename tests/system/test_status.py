@@ -25,6 +25,7 @@ from tests.system.hostlab import (
     HostLab,
     eventually,
     hello_from,
+    host_for_tests,
     read_line,
 )
 from tunproxy.control.endpoint import ALIVE, claim, look_at
@@ -37,12 +38,7 @@ GRE = 47
 USER: dict[str, object] = {"uid": ORDINARY_UID}
 
 
-@pytest.fixture(scope="module")
-def module_lab() -> Iterator[HostLab]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to make a host for the tests")
-    with HostLab() as made:
-        yield made
+module_lab = pytest.fixture(scope="module", name="module_lab")(host_for_tests)
 
 
 @pytest.fixture
@@ -89,7 +85,7 @@ def worker_of(supervisor: "subprocess.Popen[str]") -> int:
 
 
 def test_up_status_tells_flows_traffic_and_drops(lab: HostLab) -> None:
-    process = lab.start_up("--tun", TUN)
+    process = lab.start_up("--tun", TUN, "--workers", "1")
     with lab.greeter(lab.world, WORLD_IPV4) as (port, _), lab.host.connect(WORLD_IPV4, port) as client:
         assert client.recv(100) == b"hello\n"
         with lab.host.entered():
@@ -107,6 +103,7 @@ def test_up_status_tells_flows_traffic_and_drops(lab: HostLab) -> None:
     assert [worker["pid"] for worker in told["workers"]] == [worker_of(process)]
     assert 0 < told["workers"][0]["descriptors"] < told["workers"][0]["descriptor_limit"]
     assert told["problems"] == []
+    assert f"offload {told['offload']}, routes" in process.start_line  # type: ignore[attr-defined]
     assert f"{TUN}    up for " in shown
     assert "3  unknown-protocol: of a protocol that is not carried\n" in shown
 
@@ -166,7 +163,7 @@ def test_up_name_of_somebody_who_lives_is_respected(lab: HostLab) -> None:
 
 
 def test_up_worker_that_hangs_is_told(lab: HostLab) -> None:
-    process = lab.start_up("--tun", TUN)
+    process = lab.start_up("--tun", TUN, "--workers", "1")
     assert eventually(SOCKET.exists)
     os.kill(worker_of(process), signal.SIGSTOP)
     told = document(lab, "--tun", TUN)
@@ -189,13 +186,18 @@ def test_up_client_that_says_nothing_delays_no_stop(lab: HostLab) -> None:
     assert lab.configuration() == before
 
 
-def test_up_worker_killed_after_somebody_asked_still_ends_as_it_should(lab: HostLab) -> None:
+def test_up_worker_killed_after_somebody_asked_is_replaced_and_told(lab: HostLab) -> None:
     process = lab.start_up("--tun", TUN)
-    assert eventually(SOCKET.exists)
-    document(lab, "--tun", TUN)
-    os.kill(worker_of(process), signal.SIGKILL)
-    assert process.wait(20) == 1
-    assert "the worker died (killed by signal 9)" in read_line(process.stderr)  # type: ignore[arg-type]
+    assert eventually(is_served)
+    first = document(lab, "--tun", TUN)["workers"][0]["pid"]
+    os.kill(first, signal.SIGKILL)
+    assert "died (killed by signal 9)" in read_line(process.stderr)  # type: ignore[arg-type]
+    assert eventually(lambda: document(lab, "--tun", TUN)["workers"][0].get("pid", first) != first)
+    told = document(lab, "--tun", TUN)
+    assert told["workers"][0]["restarts"] == 1
+    assert "killed by signal 9" in str(told["problems"])
+    process.terminate()
+    assert process.wait(20) == 0
     assert not SOCKET.exists()
 
 
@@ -203,7 +205,7 @@ def test_exec_several_at_once_are_told_apart(lab: HostLab, runtime: dict[str, st
     directory = Path(runtime["XDG_RUNTIME_DIR"], "tunproxy")
     environment = [f"{name}={value}" for name, value in runtime.items()]
     started = [
-        lab.start("env", *environment, *TUNPROXY, "exec", "--", "sleep", "30", machine=USER) for _ in range(2)
+        lab.start("env", *environment, *TUNPROXY, "exec", "--", "sleep", "90", machine=USER) for _ in range(2)
     ]
     assert eventually(lambda: directory.exists() and len(list(directory.iterdir())) == 2)
     done = status(lab, machine=USER, env=runtime)

@@ -25,8 +25,10 @@ from tests.system.hostlab import (
     WORLD_IPV6,
     HostLab,
     eventually,
+    host_for_tests,
     read_line,
 )
+from tunproxy.host.kept_rights import KEPT
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -43,12 +45,7 @@ FAMILIES = [
 Process = subprocess.Popen[str]
 
 
-@pytest.fixture(scope="module")
-def module_lab() -> Iterator[HostLab]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to make a host for the tests")
-    with HostLab() as made:
-        yield made
+module_lab = pytest.fixture(scope="module", name="module_lab")(host_for_tests)
 
 
 @pytest.fixture
@@ -63,8 +60,9 @@ def lab(module_lab: HostLab) -> Iterator[HostLab]:
 
 
 def worker_of(supervisor: Process) -> int:
-    """Return the process id of the worker."""
-    return int(Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text())
+    """Return the process id of the worker, or of one of them; 0 while there is none."""
+    children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
+    return int(children[0]) if children else 0
 
 
 def our_rules(lab: HostLab) -> list[str]:
@@ -117,11 +115,11 @@ def test_up_packets_go_where_they_should(lab: HostLab, world: str, router: str, 
 
 
 @pytest.mark.parametrize(("world", "router", "host", "tun"), FAMILIES)
-def test_up_forwarded_packets_go_into_the_tun(
+def test_up_forwarded_packets_go_into_the_tun_where_it_is_asked_for(
     lab: HostLab, world: str, router: str, host: str, tun: str
 ) -> None:
     guest = "2001:db8::77" if ":" in world else "192.0.2.77"
-    lab.start_up()
+    lab.start_up("--forwarded")
     with lab.host.changed("net/ipv4/ip_forward", "1"), lab.host.changed("net/ipv6/conf/all/forwarding", "1"):
         assert lab.route_to(world, "from", guest, "iif", UPLINK) == TUN
 
@@ -225,14 +223,32 @@ def test_up_worker_has_only_the_rights_it_needs(
     assert fields["NoNewPrivs"] == "1"
 
 
-def test_up_only_the_worker_holds_the_device(lab: HostLab) -> None:
+def test_up_supervisor_keeps_no_right_but_those_that_it_needs(lab: HostLab) -> None:
+    """Nor does whoever it starts; with them it replaces a worker, and puts back what somebody removes."""
     process = lab.start_up()
-    holders = [
-        pid
-        for pid in (process.pid, worker_of(process))
-        if any(os.readlink(link) == "/dev/net/tun" for link in Path(f"/proc/{pid}/fd").iterdir())
+    first = worker_of(process)
+    os.kill(first, signal.SIGKILL)
+    assert "another one takes its place" in read_line(process.stderr)  # type: ignore[arg-type]
+    assert eventually(lambda: worker_of(process) not in (0, first))
+    for status in (*Path(f"/proc/{process.pid}/task").glob("*/status"), f"/proc/{worker_of(process)}/status"):
+        found = dict(line.split(":\t", 1) for line in Path(status).read_text().splitlines() if ":\t" in line)
+        kinds = ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb")
+        assert not [kind for kind in kinds if int(found[kind], 16) & ~sum(1 << each for each in KEPT)], status
+    lab.host.ip("route", "flush", "table", TABLE)
+    assert eventually(lambda: lab.route_to(WORLD_IPV4, "uid", str(ORDINARY_UID)) == TUN)
+    with lab.greeter(lab.world, WORLD_IPV4) as (port, _):
+        assert eventually(lambda: lab.hear(WORLD_IPV4, port) == "hello\n")
+
+
+def test_up_each_worker_holds_one_queue_and_the_supervisor_all(lab: HostLab) -> None:
+    """The supervisor keeps them for a worker that takes a dead one's place."""
+    process = lab.start_up("--workers", "2")
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    held = [
+        sum(os.readlink(link) == "/dev/net/tun" for link in Path(f"/proc/{pid}/fd").iterdir())
+        for pid in (process.pid, *workers)
     ]
-    assert holders == [worker_of(process)]
+    assert held == [2, 1, 1]
 
 
 # how it ends
@@ -260,17 +276,20 @@ def test_up_worker_that_does_not_stop_is_killed(lab: HostLab) -> None:
     assert lab.configuration() == before
 
 
-def test_up_worker_killed_reverts_and_says_so(lab: HostLab) -> None:
+def test_up_worker_killed_is_replaced_and_nothing_else_changes(lab: HostLab) -> None:
+    process = lab.start_up("--workers", "1")
     before = lab.configuration()
-    process = lab.start_up()
-    os.kill(worker_of(process), signal.SIGKILL)
-    assert process.wait(20) == 1
+    dead = worker_of(process)
+    os.kill(dead, signal.SIGKILL)
     assert process.stderr is not None
     assert (
-        read_line(process.stderr) == "tunproxy: the worker died (killed by signal 9): routes are put back\n"
+        read_line(process.stderr)
+        == "tunproxy: the worker died (killed by signal 9): another one takes its place\n"
     )
+    assert eventually(lambda: worker_of(process) not in (0, dead))
     assert lab.configuration() == before
-    assert_direct(lab)
+    with lab.greeter(lab.world, WORLD_IPV4) as (port, _):
+        assert lab.hear(WORLD_IPV4, port) == "hello\n"
 
 
 @pytest.mark.parametrize("victims", ["supervisor", "both"])
@@ -341,6 +360,7 @@ def test_up_rules_of_others_stay(lab: HostLab) -> None:
     before = lab.configuration()
     process = lab.start_up()
     assert any("203.0.113.9" in rule for rule in our_rules(lab))
+    assert "stands among ours, and may lead packets past us: priority 7772 " in read_line(process.stderr)  # type: ignore[arg-type]
     process.terminate()
     assert process.wait(20) == 0
     assert lab.configuration() == before
