@@ -124,7 +124,7 @@ def test_resolvers_are_asked_with_capitals_by_chance_and_nobody_notices(place: P
 
 def test_resolver_that_does_not_keep_capitals_is_asked_without(place: Place) -> None:
     """Over UDP only: there is nobody at its TCP port."""
-    name = place.resolvers.fresh()
+    name = f"long-enough-for-chance-{place.resolvers.fresh()}"
 
     def own_way(query: bytes) -> list[bytes]:
         plain = dns.message.from_wire(query[:12] + query[12:].lower())
