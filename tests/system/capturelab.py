@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from tests.system.hostlab import WORLD_IPV4, HostLab
+from tests.system.hostlab import ROUTER_IPV4, WORLD_IPV4, HostLab
 from tests.system.namespace import Namespace
 
 CONTAINER_IPV4, CONTAINER_IPV6 = "172.18.0.2", "fd18::2"
@@ -127,6 +127,21 @@ class CaptureLab(HostLab):
             for rule in rules:
                 self.host.ip("rule", "del", *rule)
             self.host.ip("route", "flush", "table", VPN_TABLE)
+
+    @contextlib.contextmanager
+    def vpn_of_both_halves(self) -> Iterator[None]:
+        """Do meanwhile what OpenVPN does for ``redirect-gateway def1 ipv6``."""
+        routes = [
+            (half, "dev", "wg0") for half in ("0.0.0.0/1", "128.0.0.0/1", "::/3", "2000::/4", "3000::/4")
+        ]
+        routes.append((WORLD_IPV4, "via", ROUTER_IPV4))  # its own packets
+        for route in routes:
+            self.host.ip("route", "add", *route)
+        try:
+            yield
+        finally:
+            for route in routes:
+                self.host.ip("route", "del", *route)
 
     def carried(self, interface: str, direction: str = "rx") -> int:
         """Return how many packets a link of the host has carried; tx is what left the host by it."""

@@ -167,6 +167,25 @@ def test_capture_leaves_other_vpns_alone(lab: CaptureLab, start: Start) -> None:
         assert eventually(lambda: lab.route_to(WORLD_IPV4, "mark", "0x80001") == TUN)
 
 
+@pytest.mark.parametrize("kill_switch", [False, True], ids=["", "kill-switch"])
+def test_capture_takes_what_a_vpn_wants_by_halves_and_goes_through_it(
+    lab: CaptureLab, start: Start, *, kill_switch: bool
+) -> None:
+    with lab.vpn_of_both_halves(), start(*(["--kill-switch"] if kill_switch else [])):
+        for target in (OTHER_IPV4, OTHER_IPV6):
+            assert lab.route_to(target) == TUN
+            assert lab.route_to(target, "uid", WORKER_UID) == "wg0"
+        assert (lab.route_to(VPN_PEER), lab.route_to(WORLD_IPV4)) == ("wg0", UPLINK)
+        seen = lab.carried(TUN)
+        assert visit(lab, lab.host, lab.world, OTHER_IPV4) == VPN_HOST
+        assert lab.carried(TUN) > seen
+        if kill_switch:
+            with lab.host.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as past:
+                past.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"wg0")
+                with pytest.raises(PermissionError):
+                    past.sendto(b"x", (OTHER_IPV4, 9))
+
+
 def test_capture_of_what_is_forwarded_by_interface(lab: CaptureLab, start: Start) -> None:
     def way(address: str, source: str, interface: str) -> str:
         return lab.route_to(address, "from", source, "iif", interface)

@@ -24,7 +24,14 @@ from tunproxy.host.route_messages import (
     route_question,
     unreachable_fields,
 )
-from tunproxy.host.rule_messages import ALL_BITS, FR_ACT_TO_TBL, PROTOCOL, rule_fields, rule_of
+from tunproxy.host.rule_messages import (
+    ALL_BITS,
+    DEFAULT_LENGTH,
+    FR_ACT_TO_TBL,
+    PROTOCOL,
+    rule_fields,
+    rule_of,
+)
 from tunproxy.host.rule_messages import Rule as Rule
 
 MAIN_TABLE: Final = 254  # linux/rtnetlink.h: RT_TABLE_MAIN
@@ -157,8 +164,12 @@ class Netlink:
         return self._prefixes(LOCAL_TABLE, RTN_LOCAL)
 
     def near_prefixes(self) -> list[Network]:
-        """Return what main knows a better way to than a default route. Raises SystemChangeError."""
-        return [prefix for prefix in self._prefixes(MAIN_TABLE, RTN_UNICAST) if prefix.prefixlen]
+        """Return what main knows a better way to than a default route. Raises SystemChangeError.
+
+        Half of everything is none of these (DEFAULT_LENGTH).
+        """
+        found = self._prefixes(MAIN_TABLE, RTN_UNICAST)
+        return [each for each in found if each.prefixlen > DEFAULT_LENGTH[family_of(each)]]
 
     def _prefixes(self, table: int, kind: int) -> list[Network]:
         with _translated(f"cannot read routing table {table}"):

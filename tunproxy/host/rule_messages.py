@@ -1,5 +1,6 @@
 """Policy rules as we speak of them, and as pyroute2 does (``netlink``)."""
 
+import socket
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any, Final  # Any: pyroute2 has no types
@@ -11,6 +12,11 @@ PROTOCOL: Final = 119  # our choice: marks our routes and rules as ours (free in
 FIB_RULE_INVERT: Final = 0x02  # linux/fib_rules.h
 FR_ACT_TO_TBL: Final = 1
 ALL_BITS: Final = 0xFFFF_FFFF
+
+# Prefixes this short lead everywhere, and not to a network: other VPNs put two halves of everything in front
+# of a default route that they leave alone (OpenVPN's redirect-gateway def1: 0.0.0.0/1 and 128.0.0.0/1; ::/3,
+# 2000::/4 and 3000::/4 for IPv6), and 2000::/3, all that is given away of IPv6, is many a tunnel's default.
+DEFAULT_LENGTH: Final[dict[int, int]] = {socket.AF_INET: 1, socket.AF_INET6: 4}
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Rule:
     mask: int = 0  # with a mark, 0 means all bits
     port: int = 0  # that the packet goes to
     not_port: int = 0
-    ignore_default: bool = False  # a default route found in table does not count
+    ignore_default: bool = False  # a route found in table that leads everywhere does not count
 
 
 def rule_fields(family: int, rule: Rule) -> dict[str, Any]:
@@ -65,7 +71,7 @@ def rule_fields(family: int, rule: Rule) -> dict[str, Any]:
     if rule.not_port:
         fields |= {"dport_range": f"{rule.not_port}:{rule.not_port}", "flags": FIB_RULE_INVERT}
     if rule.ignore_default:
-        fields |= {"suppress_prefixlen": 0}
+        fields |= {"suppress_prefixlen": DEFAULT_LENGTH[family]}
     return fields
 
 
@@ -90,7 +96,7 @@ def rule_of(found: Any) -> Rule:
         mask=0 if mask == ALL_BITS else mask,
         port=0 if is_inverted else port,
         not_port=port if is_inverted else 0,
-        ignore_default=found.get("suppress_prefixlen") == 0,
+        ignore_default=found.get("suppress_prefixlen") == DEFAULT_LENGTH.get(found["family"], -1),
     )
 
 

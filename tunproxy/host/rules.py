@@ -2,7 +2,7 @@
 
     7770  what came out of the TUN, what the worker sends, what others have marked   -> 7779
     7771  multicast, broadcast, link-local, and what is not to be captured (scope)   -> 7779
-    7772  a route in main that is better than a default route             : networks we are connected to
+    7772  a route in main that leads to a network, and not everywhere     : those we are connected to
     7773  from the TUN's own address                                      -> our table
     7774  from here, with no source address chosen yet                    -> 7776
     7775  from here                                                       -> 7779

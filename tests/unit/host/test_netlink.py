@@ -91,7 +91,7 @@ def test_route_refused_says_why() -> None:
     [
         (Rule(77), "from all nop"),
         (Rule(77, table=TABLE), f"from all lookup {TABLE}"),
-        (Rule(77, table=MAIN_TABLE, ignore_default=True), "from all lookup main suppress_prefixlength 0"),
+        (Rule(77, table=MAIN_TABLE, ignore_default=True), "from all lookup main suppress_prefixlength 1"),
         (Rule(77, goto=88, uid=61000), "from all uidrange 61000-61000 goto 88"),
         (Rule(77, goto=88, mark=0x10), "from all fwmark 0x10 goto 88"),
         (
@@ -169,6 +169,20 @@ def test_way_is_that_of_the_user_and_the_mark_also_after_other_questions() -> No
             assert net.way_to("198.51.100.1", uid=77) is None
             assert net.way_to("198.51.100.1", uid=76, mark=7) == Way("e1", "", "192.0.2.1")
             assert net.way_to("2001:db8::1", uid=76) is None
+
+    isolated(check)
+
+
+def test_near_prefixes_are_those_of_networks_and_not_halves_of_everything() -> None:
+    def check() -> None:
+        for line in ("link add e0 type veth peer name e1", "link set e0 up", "link set e1 up"):
+            ip(*line.split())
+        networks = ("64.0.0.0/2", "10.0.0.0/8", "fc00::/7")
+        for prefix in ("default", "0.0.0.0/1", "128.0.0.0/1", "::/3", "2000::/3", "2000::/4", *networks):
+            ip("route", "add", prefix, "dev", "e0")
+        with Netlink() as net:
+            assert {ip_network(each) for each in networks} <= set(net.near_prefixes())
+            assert all(each.prefixlen > (1 if each.version == 4 else 4) for each in net.near_prefixes())
 
     isolated(check)
 
