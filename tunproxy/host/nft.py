@@ -8,6 +8,7 @@ ruleset`` passes it by, and when our socket closes, because we end by whatever s
 import ctypes
 import json
 import re
+import socket
 from typing import Final
 
 from tunproxy.errors import SystemChangeError
@@ -15,6 +16,7 @@ from tunproxy.host import libc
 
 LIBRARY: Final = "libnftables.so.1"
 
+NETLINK_NETFILTER: Final = 12  # linux/netlink.h
 _OUTPUT_JSON: Final = 1 << 4  # nftables/libnftables.h: NFT_CTX_OUTPUT_JSON
 _DENIED: Final = "operation not permitted"
 _MISSING: Final = ("no such file or directory", "operation not supported", "protocol not supported")
@@ -27,15 +29,17 @@ class NftTable:
     """
 
     def __init__(self, name: str, *, is_owned: bool = True) -> None:
-        """Raises SystemChangeError where there is no libnftables; the table itself is made by apply."""
+        """Raises SystemChangeError where there is no libnftables, or the kernel has no nftables.
+
+        The table itself is made by apply.
+        """
         self.name: Final = name
         self._is_owned: Final = is_owned
         self._library: Final = _load()
+        _try_socket()
         self._context = self._library.nft_ctx_new(0)
         if not self._context:
-            raise SystemChangeError(
-                "cannot use nftables: no netlink socket (is memory or a descriptor left?)"
-            )
+            raise SystemChangeError("cannot use nftables: no memory is left")
         self._library.nft_ctx_buffer_output(self._context)
         self._library.nft_ctx_buffer_error(self._context)
 
@@ -112,6 +116,14 @@ def _why(complaint: str) -> str:
     if reason.endswith(_MISSING) and "path" not in reason:
         return f"{reason} (this kernel lacks a part of nftables)"
     return reason
+
+
+def _try_socket() -> None:
+    """Raise SystemChangeError where the library could not open its socket: it would end our process then."""
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER).close()
+    except OSError as error:
+        raise SystemChangeError(f"cannot use nftables: {_why(error.strerror or str(error))}") from error
 
 
 def _load() -> ctypes.CDLL:

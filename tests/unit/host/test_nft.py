@@ -1,6 +1,8 @@
 """A table of ours in the real nftables, in a network namespace of the test's own."""
 
+import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -129,6 +131,29 @@ def test_without_rights_it_says_so() -> None:
             NftTable("tunproxy_test").apply("")
 
     isolated(check)
+
+
+def test_without_a_descriptor_it_says_so_and_our_process_goes_on() -> None:
+    """The library ends the process that it is in where it gets no socket."""
+
+    def check() -> None:
+        table = NftTable("tunproxy_test")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                while True:
+                    stack.callback(os.close, os.dup(0))
+            with pytest.raises(SystemChangeError, match=r"^cannot use nftables: too many open files$"):
+                NftTable("tunproxy_test")
+        table.apply(COUNTING)
+
+    isolated(check)
+
+
+def test_kernel_without_netfilter_is_told_of_and_our_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nft, "NETLINK_NETFILTER", 31)  # which no kernel has
+    with pytest.raises(SystemChangeError, match=r"^cannot use nftables: protocol not supported \(this"):
+        NftTable("tunproxy_test")
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
