@@ -235,7 +235,7 @@ def sender(lab: CaptureLab, address: str, uid: int = 0, group: str = "") -> str:
 OURS = {4: str(TUN_IPV4.ip), 6: str(TUN_IPV6.ip)}
 
 
-def test_capture_by_user_and_network(lab: CaptureLab, start: Start, tmp_path: Path) -> None:
+def test_capture_by_user_and_network(lab: CaptureLab, start: Start, tmp_path: Path, nursery: Nursery) -> None:
     config = tmp_path / "tunproxy.toml"
     config.write_text(
         "[capture]\n"
@@ -247,6 +247,8 @@ def test_capture_by_user_and_network(lab: CaptureLab, start: Start, tmp_path: Pa
         for user, is_captured in ((0, True), (ORDINARY_UID, True), (ORDINARY_UID + 1, False), (9, False)):
             assert sender(lab, WORLD_IPV4, user) == (OURS[4] if is_captured else HOST_IPV4), user
             assert sender(lab, WORLD_IPV6, user) == (OURS[6] if is_captured else HOST_IPV6), user
+            explained = ask(nursery, lab, "explain", "--tun", TUN, "--uid", str(user), WORLD_IPV4)
+            assert ("past us" in explained) == (not is_captured), explained
         assert (sender(lab, OTHER_IPV4), sender(lab, OTHER_IPV6)) == (HOST_IPV4, HOST_IPV6)
         assert lab.route_to(WORLD_IPV4, "mark", "0x11") == UPLINK
         assert lab.route_to(WORLD_IPV4, "mark", "0x20") == TUN

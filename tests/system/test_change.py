@@ -269,6 +269,17 @@ def test_change_own_packets_that_come_back_are_refused_until_they_do_not(
         assert visitors == [HOST_IPV4]
 
 
+def test_change_what_goes_past_us_is_told_as_long_as_it_does(module_lab: HostLab, process: Process) -> None:
+    lab = module_lab
+    lab.host.ip("rule", "add", "pref", "100", "lookup", "main")
+    try:
+        assert f"leads it out at {UPLINK}" in told(process, "what programs send over IPv4 goes past us")
+        assert eventually(lambda: any("goes past us" in each for each in fetch_status(SOCKET)["problems"]))
+    finally:
+        lab.host.ip("rule", "del", "pref", "100")
+    assert eventually(lambda: not fetch_status(SOCKET)["problems"])
+
+
 def greets(lab: HostLab, port: int) -> bool:
     with contextlib.suppress(OSError):
         return lab.hear(WORLD_IPV4, port) == "hello\n"

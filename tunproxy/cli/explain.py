@@ -105,6 +105,8 @@ def explain_flow(
                 f"{document['kernel_direct']} is kernel-direct: with tunproxy up, its packets never come here"
             )
             typer.echo(f"{'lane':<11}{lane}")
+        if document.get("left_alone"):
+            typer.echo(f"{'past us':<11}its packets do not come here: {document['left_alone']}")
         typer.echo(f"{'by':<11}{document['by']}")
     return 0
 

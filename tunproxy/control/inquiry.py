@@ -20,11 +20,16 @@ class Inquiry:
         self,
         workers: Sequence[Questions],
         kernel_direct: Callable[[str, int], str] = lambda address, port: "",
+        left_alone: Callable[[dict[str, Any]], str] = lambda record: "",
     ) -> None:
-        """kernel_direct returns which prefix of the kernel-direct lane a target is in, "" for none."""
+        """kernel_direct returns which prefix of the kernel-direct lane a target is in, "" for none.
+
+        left_alone returns why the flow of a record would not come to us, "" where it would; it may wait.
+        """
         self._workers: Final = workers
         self.packets: Final = PacketService(workers)
         self._kernel_direct: Final = kernel_direct
+        self._left_alone: Final = left_alone
 
     async def flows(self, limit: int, state: str = "") -> dict[str, Any]:
         """Return the flows that there are and were, the newest first; state is "open", "closed" or ""."""
@@ -45,7 +50,10 @@ class Inquiry:
         if not isinstance(flow, dict):
             return found
         prefix = self._kernel_direct(str(flow.get("target")), int(flow.get("target_port") or 0))
-        return {**found, "kernel_direct": prefix} if prefix else found
+        if prefix:
+            return {**found, "kernel_direct": prefix}
+        why = await asyncio.to_thread(self._left_alone, found)
+        return {**found, "left_alone": why} if why else found
 
     async def _anybody(self, what: str, about: About) -> dict[str, Any]:
         """Return the first answer that a worker has: all have the same policy, and know the same names."""

@@ -43,7 +43,12 @@ REPEAT: Final = 30.0  # seconds between passes where nothing is heard: not every
 FIGHT_MENDS: Final = 5  # times within FIGHT_SECONDS that somebody undoes what is ours, before we slow down
 FIGHT_SECONDS: Final = 10.0
 ASLEEP: Final = 1.0  # seconds that this machine must have slept for that to matter
+MISSING_SECONDS: Final = 1.0  # of a device that was deleted, workers know sooner, and all ends
 
+RENAMED: Final = (
+    "somebody has given our device another name: what programs send may go past us "
+    "(give it its name again, or start tunproxy anew)"
+)
 NO_WAY: Final = "there is no way out: this host has no default route"
 
 _log: Final = logging.getLogger(__name__)
@@ -54,6 +59,7 @@ class Reconciler:
 
     sender are the workers, whose packets must not come back into tun. Where they do, workers refuse new flows
     until they do not, if cuts_loops: where all that the host sends goes there, each flow makes another one.
+    going_past returns a sentence for each way by which what should come to us does not.
 
     on_change is called when the way out, our addresses or the whole machine's time are not what they were.
     """
@@ -66,9 +72,11 @@ class Reconciler:
         *,
         tun: str = "",
         cuts_loops: bool = False,
+        going_past: Callable[[Netlink], list[str]] = lambda net: [],
         on_change: Callable[[], None] = lambda: None,
         debounce: float = DEBOUNCE,
         repeat: float = REPEAT,
+        missing: float = MISSING_SECONDS,
     ) -> None:
         self.mended = 0  # passes that had to put something back
         self.changes_seen = 0  # ways or addresses that were different
@@ -76,15 +84,19 @@ class Reconciler:
         self._sender: Final = sender
         self._tun: Final = tun
         self._cuts_loops: Final = cuts_loops
+        self._going_past: Final = going_past
         self._on_change: Final = on_change
         self._debounce: Final = debounce
         self._repeat: Final = repeat
+        self._missing: Final = missing
         self._news: Final = asyncio.Event()
         self._known: Surroundings | None = None
+        self._past: list[str] = []  # what goes past us, as of the last pass
         self._told: Final = WorkersTold(workers)
         self._renewals = 0  # how often the way out was another one, or may be
         self._mends: Final[deque[float]] = deque(maxlen=FIGHT_MENDS)
         self._complaint = ""
+        self._is_missing = False  # our device, in the last pass
         self._slept = _time_asleep()
 
     @contextlib.asynccontextmanager
@@ -133,6 +145,7 @@ class Reconciler:
             found.append(NO_WAY)
         if self._known is not None and self._loops(self._known):
             found.append(self._loop_in_words(self._known))
+        found += self._past
         if self._is_fight():
             found.append(
                 f"somebody has removed our routes or rules {self.mended} times (systemd-networkd: "
@@ -184,28 +197,38 @@ class Reconciler:
     async def _pass(self, pool: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         try:
-            mended, found = await loop.run_in_executor(pool, self._look)
+            mended, found, past = await loop.run_in_executor(pool, self._look)
         except SystemChangeError as error:
-            if self._has_device():  # else that is what matters, and whoever reads it says so
+            if self._has_device():
                 self._complain(f"the network cannot be looked after: {error}")
+            elif self._is_missing:  # whoever reads it still does
+                self._complain(RENAMED)
+            else:  # it was deleted, as a rule: whoever reads it says so
+                self._is_missing = True
+                loop.call_later(self._missing, self.look_again)
             return
         except Exception:  # ours, or the library's: the rest goes on
             _log.exception("the network cannot be looked after")
             return
+        self._is_missing = False
         self._complain("")
         if mended:
             self.mended += 1
             self._mends.append(time.monotonic())
             warn(f"somebody else has removed {' and '.join(mended)} of ours: put back")
+        for each in past:
+            if each not in self._past:
+                warn(each)
+        self._past = past
         self._take_note(found)
         about = {"local": sorted(map(str, found.local)), "renewals": self._renewals}
         self._told.say({**about, "loops": self._loops(found) if self._cuts_loops else []})
 
-    def _look(self) -> tuple[list[str], Surroundings]:
+    def _look(self) -> tuple[list[str], Surroundings, list[str]]:
         """Put back what is ours, and look around; in the thread. Raises SystemChangeError."""
         with Netlink() as net:
             mended = [change.what for change in self._changes if change.mend(net)]
-            return list(dict.fromkeys(mended)), look_around(net, self._sender)
+            return list(dict.fromkeys(mended)), look_around(net, self._sender), self._going_past(net)
 
     def _take_note(self, found: Surroundings) -> None:
         known, self._known = self._known, found

@@ -32,6 +32,7 @@ from tunproxy.control.inquiry import Inquiry
 from tunproxy.control.kill_switch import KillSwitchKeeper
 from tunproxy.control.lane import LaneKeeper
 from tunproxy.control.lasting import until_the_end
+from tunproxy.control.left_alone import LeftAlone
 from tunproxy.control.name_duties import NameDuties
 from tunproxy.control.naming import asks_system, state_folder
 from tunproxy.control.notifying import telling_alive, telling_reload
@@ -88,8 +89,9 @@ def supervise(made: Made, manager: ServiceManager, line: str) -> str | None:
     # what is bound to an interface does not come back; where others make the routes, some of ours may as well
     tun = "" if plan.settings.bind_interface else plan.name
     network = Reconciler(
-        made.kept, sender, workers, tun=tun, cuts_loops=bool(plan.settings.routes), on_change=names.look_again
-    )
+        made.kept, sender, workers, tun=tun, cuts_loops=bool(plan.settings.routes),
+        going_past=_left_alone(made).of_everything, on_change=names.look_again,
+    )  # fmt: skip
 
     async def replaced(number: int, sources: Sources) -> None:
         network.look_again()
@@ -131,10 +133,16 @@ def _api(
         if listening is not None:
             cleanup.callback(listening.listener.close)
         clash = Clash(workers, reloader, made.crew.settings.wishes, name, state, listening)
-        inquiry = Inquiry(workers, made.lane.prefix_of)
+        inquiry = Inquiry(workers, made.lane.prefix_of, _left_alone(made).of_record)
         return serve_api(endpoint.listener, report.document, reloader.answer, inquiry, clash, desk), told
     except SystemChangeError as error:
         return contextlib.nullcontext(), [str(error)]
+
+
+def _left_alone(made: Made) -> LeftAlone:
+    plan = made.plan
+    routes = tuple(plan.settings.routes)
+    return LeftAlone(plan.name, routes, plan.scope, plan.identity.uid, made.lane.prefix_of)
 
 
 def _names(crew: Crew, plan: Plan, reloader: Reloader) -> NameDuties:

@@ -54,7 +54,7 @@ LOOPBACK: Final = "lo"  # what this host sends comes from there, to the rules
 DNS_PORT: Final = 53
 WIREGUARD_MARK: Final = (51_820, ALL_BITS)  # wg-quick(8), "Table": its first choice; NetworkManager's, too
 
-_GROUPS: Final[dict[int, tuple[Network, ...]]] = {
+GROUPS: Final[dict[int, tuple[Network, ...]]] = {
     4: (
         IPv4Network("224.0.0.0/4"),  # RFC 5771
         IPv4Network("255.255.255.255/32"),  # RFC 919
@@ -151,7 +151,7 @@ class PolicyRules(Change):
         """Return the rules for what is not to be captured."""
         scope = self.scope
         excluded = [prefix for prefix in scope.excluded if prefix.version == version]
-        rules = [Rule(FIRST + 1, goto=LAST, target=prefix) for prefix in (*_GROUPS[version], *excluded)]
+        rules = [Rule(FIRST + 1, goto=LAST, target=prefix) for prefix in (*GROUPS[version], *excluded)]
         if not scope.forwarded:
             rules += [Rule(FIRST + 1, goto=LAST, not_iif=LOOPBACK)]
         rules += [Rule(FIRST + 1, goto=LAST, iif=name) for name in scope.excluded_interfaces]

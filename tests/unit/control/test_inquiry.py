@@ -72,6 +72,23 @@ def test_explanation_tells_that_packets_stay_in_the_kernel() -> None:
     converse(talk, more={"explain": answering(record)})
 
 
+def test_explanation_tells_that_packets_do_not_come_to_us() -> None:
+    def record(about: About) -> object:
+        return {"flow": {"target": about["question"], "target_port": 80}}
+
+    def left_alone(found: dict[str, Any]) -> str:
+        return "it is this host itself" if found["flow"]["target"] == "127.0.0.1" else ""
+
+    async def check() -> None:
+        ours, theirs = socket_pair()
+        answer_on(asyncio.get_running_loop(), theirs, {}, {"explain": answering(record)})
+        inquiry = Inquiry([Questions(ours)], left_alone=left_alone)
+        assert (await inquiry.explanation("127.0.0.1"))["left_alone"] == "it is this host itself"
+        assert "left_alone" not in await inquiry.explanation("192.0.2.1")
+
+    asyncio.run(check())
+
+
 def test_worker_that_is_gone_is_an_error_in_words() -> None:
     async def talk(inquiry: Inquiry) -> None:
         for asking in (inquiry.flows(1), inquiry.flow(1), inquiry.explanation(None)):

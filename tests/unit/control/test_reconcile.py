@@ -21,6 +21,7 @@ from tunproxy.control.reconcile import LOGIND, LOGIND_PATH, MANAGER, SLEEP, Reco
 from tunproxy.errors import SystemChangeError
 from tunproxy.host.bus import VARIABLE
 from tunproxy.host.changes import Change
+from tunproxy.host.links import LinkUp
 from tunproxy.host.netlink import Netlink
 from tunproxy.host.surroundings import Sender
 
@@ -280,3 +281,35 @@ def test_own_packets_that_come_back_are_told(capfd: pytest.CaptureFixture[str], 
 
     isolated(lambda: (make_host(), asyncio.run(check())))
     assert capfd.readouterr().err.count("tunproxy: loop: our own packets come back into e1") == 1
+
+
+def test_what_goes_past_us_is_told_once_and_a_problem_as_long_as_it_does(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async def check() -> None:
+        past: list[str] = []
+        async with keeping(Worker(), going_past=lambda net: list(past)) as network:
+            assert network.problems() == []
+            past.append("all of it goes past us")
+            for _ in range(2):
+                network.look_again()
+                await until(lambda: network.problems() == past)
+            past.clear()
+            network.look_again()
+            await until(lambda: not network.problems())
+
+    isolated(lambda: (make_host(), asyncio.run(check())))
+    assert capfd.readouterr().err == "tunproxy: all of it goes past us\n"
+
+
+def test_device_that_gets_another_name_is_told_until_it_has_its_own_again() -> None:
+    async def check() -> None:
+        async with keeping(Worker(), LinkUp("e1", 1500), missing=QUICK) as network:
+            for name, problems in (("other", [reconcile.RENAMED]), ("e1", [])):
+                before = "e1" if name == "other" else "other"
+                ip(f"link set {before} down")
+                ip(f"link set {before} name {name}")
+                ip(f"link set {name} up")
+                await until(lambda wanted=problems: network.problems() == wanted)  # type: ignore[misc]
+
+    isolated(lambda: (make_host(), asyncio.run(check())))
