@@ -222,7 +222,13 @@ class _Request(OpenRequest):
 
     def __init__(self, flow: "TcpFlow", upstream: str) -> None:
         self._flow: Final = flow
-        self._upstream: Final = upstream
+        self._upstream = upstream
+
+    def decided(self, verdict: Verdict) -> None:
+        self._upstream = verdict.upstream
+        life = self._flow.life
+        if life is not None:
+            life.verdict = verdict
 
     def opened(self, sock: socket.socket, rest: bytes = b"", codec: Codec | None = None) -> None:
         opened(self._flow, sock, rest, codec, self._upstream, clock.now())

@@ -230,7 +230,10 @@ class FlowGuard:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class OpenRequest:
-    """A flow that waits for somebody to open its upstream; exactly one of the two is called, once."""
+    """A flow that waits for somebody to open its upstream. Of opened and failed one is called, once."""
+
+    def decided(self, verdict: Verdict) -> None:
+        """Say which way is tried, of a flow about which that was still to be decided, before it is."""
 
     def opened(self, sock: socket.socket, rest: bytes = b"", codec: Codec | None = None) -> None:
         """Hand over a connected, non-blocking socket, which the flow owns from now on.

@@ -105,7 +105,8 @@ class DatagramOpenings:
     async def _answer(self, way: "_Way") -> object:
         upstream = way.verdict.opener
         if isinstance(upstream, DeferredUpstream):
-            return await upstream.decided(way.info)
+            way.verdict = await upstream.settled(way.info)
+            return upstream.directed(way.info, way.verdict)
         if isinstance(upstream, DatagramUpstream):
             return await upstream.open_datagrams(way.info, self._dialer)
         raise OpenError("it carries no datagrams", lacks=UDP)
@@ -162,7 +163,7 @@ class _Way:
 
     def __init__(self, info: FlowInfo, verdict: Verdict, request: DatagramRequest) -> None:
         self.info: Final = info
-        self.verdict: Final = verdict
+        self.verdict = verdict  # or the one that it has turned out to be
         self.request: Final = request
         self.is_open = False
         self.task: asyncio.Task[None] | None = None

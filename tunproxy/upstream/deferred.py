@@ -46,7 +46,15 @@ class DeferredUpstream(OpenUpstream, DatagramUpstream):
         self._targets: Final = targets
 
     async def open(self, info: FlowInfo, dialer: Dialer) -> socket.socket | Opened:
-        verdict = await self._verdict(info)
+        return await self.go(info, await self.settled(info), dialer)
+
+    async def settled(self, info: FlowInfo) -> Verdict:
+        """Return the verdict, whatever it is, once it is there: what fails from then on is not our doing."""
+        return await self._settler.settle(info)
+
+    async def go(self, info: FlowInfo, verdict: Verdict, dialer: Dialer) -> socket.socket | Opened:
+        """Open the flow the way that ``settled`` has returned; raises as open does."""
+        self._check(info, verdict)
         if verdict.kind == DIAL:
             error = OSError(errno.EHOSTUNREACH, "nothing to dial")
             for address, port in self._ends(info, verdict):
@@ -60,7 +68,8 @@ class DeferredUpstream(OpenUpstream, DatagramUpstream):
         raise OpenError(f"nobody can open {verdict}")
 
     async def open_datagrams(self, info: FlowInfo, dialer: Dialer) -> DatagramWay | DatagramStream:
-        verdict = await self._verdict(info)
+        verdict = await self.settled(info)
+        self._check(info, verdict)
         if verdict.kind == DIAL:
             address, port = self._ends(info, verdict)[0]
             return DatagramWay(await dialer.connect_datagrams(address, port), Framing())
@@ -68,27 +77,25 @@ class DeferredUpstream(OpenUpstream, DatagramUpstream):
             return await verdict.opener.open_datagrams(info, dialer)
         raise OpenError(f"{verdict.upstream} carries no datagrams")
 
-    async def decided(self, info: FlowInfo) -> Verdict:
-        """Return the verdict, for whoever goes there by himself; raises as open does.
+    def directed(self, info: FlowInfo, verdict: Verdict) -> Verdict:
+        """Return what ``settled`` has returned, for whoever goes there by himself; raises as open does.
 
         Where it dials an address, that is one that the flow may go to.
         """
-        verdict = await self._verdict(info)
+        self._check(info, verdict)
         if verdict.kind != DIAL or not verdict.address:
             return verdict
         address, port = self._ends(info, verdict)[0]
         return Verdict(DIAL, verdict.upstream, address, port, None, verdict.why, verdict.chain)
 
-    async def _verdict(self, info: FlowInfo) -> Verdict:
-        """Return a verdict that lets the flow go somewhere; raises what tells the client that none does."""
-        verdict = await self._settler.settle(info)
+    def _check(self, info: FlowInfo, verdict: Verdict) -> None:
+        """Raise what tells the client that a verdict lets the flow go nowhere, where it does not."""
         if verdict.kind == DROP:
             raise TimeoutError(errno.ETIMEDOUT, f"dropped: {verdict}")
         if verdict.kind == REJECT:
             if self._settler.is_unresolved(info):
                 raise OSError(errno.EHOSTUNREACH, f"no address for {info.host!r}")
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"rejected: {verdict}")
-        return verdict
 
     def _ends(self, info: FlowInfo, verdict: Verdict) -> list[tuple[str, int]]:
         """Return where to dial, best first; raises OpenError where nothing may be."""

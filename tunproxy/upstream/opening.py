@@ -16,10 +16,10 @@ from typing import Final, Protocol
 from tunproxy import clock
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.ports import DatagramRequest, Opener, OpenRequest, SocketMaker
-from tunproxy.flow.verdict import FlowInfo, Verdict
+from tunproxy.flow.verdict import DIAL, DROP, REJECT, FlowInfo, Verdict
 from tunproxy.logs.about import about
 from tunproxy.upstream.answers import check_stream, discard_stream, socket_in
-from tunproxy.upstream.base import REFUSED, SILENT, Opened, OpenUpstream, Unreached, Upstream
+from tunproxy.upstream.base import REFUSED, Opened, OpenUpstream, Unreached, Upstream
 from tunproxy.upstream.complaints import Complaints
 from tunproxy.upstream.datagram_opening import DatagramOpenings, is_per_target
 from tunproxy.upstream.deferred import DeferredUpstream
@@ -38,6 +38,8 @@ from tunproxy.upstream.types import URL_NAME
 # our choices
 TIME_LIMIT: Final = 30.0  # seconds: longer than a handshake through two slow proxies, shorter than patience
 CANCEL_LIMIT: Final = 1.0  # seconds that cancelled coroutines get to clean up when we end
+
+_REFUSALS: Final = (REJECT, DROP)  # kinds of verdicts by which nobody is asked
 
 _log: Final = logging.getLogger(__name__)
 
@@ -144,12 +146,9 @@ class AsyncOpener(Opener):
 
     async def _run(self, opening: "_Opening") -> None:
         """Let the upstream open the flow, and hand on what it answers."""
-        upstream = opening.verdict.opener
         answer: object = None
         try:
-            if not isinstance(upstream, OpenUpstream):
-                raise TypeError(f"{upstream!r} is no OpenUpstream")
-            answer = await upstream.open(opening.info, NotingDialer(self._dialer, opening.request.tried))
+            answer = await self._answer(opening)
             opened = answer if isinstance(answer, Opened) else Opened(socket_in(answer))
             check_stream(opened, self._loop)
         except BaseException as error:  # a plugin's sys.exit() must not end the process either
@@ -157,18 +156,34 @@ class AsyncOpener(Opener):
             if opening.request in self._pending:
                 number = self.explain(opening.info, opening.verdict, error)
                 self._settle(opening)
-                name, took = opening.verdict.upstream, clock.now() - opening.began_at
-                opening.request.tried(name, took, words_of(error))
+                if opening.verdict.kind not in _REFUSALS:
+                    name, took = opening.verdict.upstream, clock.now() - opening.began_at
+                    opening.request.tried(name, took, words_of(error))
                 opening.request.failed(number)
             elif isinstance(error, asyncio.CancelledError):
                 raise
             return
         if self._settle(opening):
             self._opened += 1
-            learn_from_success(upstream, opening.info)
+            if isinstance(opening.verdict.opener, Upstream):
+                learn_from_success(opening.verdict.opener, opening.info)
             opening.request.opened(opened.sock, opened.rest, opened.codec)
         else:
             opened.sock.close()  # too late: nobody wants it any more
+
+    async def _answer(self, opening: "_Opening") -> object:
+        """Let the upstream open the flow: the one that is chosen, where that had to be waited for."""
+        info, dialer = opening.info, NotingDialer(self._dialer, opening.request.tried)
+        upstream = opening.verdict.opener
+        while isinstance(upstream, DeferredUpstream):
+            chosen = opening.verdict = await upstream.settled(info)
+            opening.request.decided(chosen)
+            if not isinstance(chosen.opener, DeferredUpstream):
+                return await upstream.go(info, chosen, dialer)
+            upstream = chosen.opener
+        if not isinstance(upstream, OpenUpstream):
+            raise TypeError(f"{upstream!r} is no OpenUpstream")
+        return await upstream.open(info, dialer)
 
     def converse(self, info: FlowInfo, verdict: Verdict) -> Conversation:
         upstream = verdict.opener
@@ -182,9 +197,10 @@ class AsyncOpener(Opener):
     def explain(self, info: FlowInfo, verdict: Verdict, error: BaseException) -> int:
         self._failed += 1
         name = verdict.upstream
-        if is_the_upstreams(error):
+        is_known = is_the_upstreams(error)
+        if is_known and _is_by_upstream(verdict):
             self._complain(str(info), name, words_of(error), verdict.why)
-        elif isinstance(error, (OSError, EOFError)):
+        elif is_known or isinstance(error, (OSError, EOFError)):
             fields = about(flow=info, upstream=name, rule=verdict.why)
             _log.info("%s: upstream %s: %s", info, name, words_of(error), extra=fields)
         else:
@@ -221,13 +237,13 @@ class AsyncOpener(Opener):
             self._dataplane.yield_loop()
 
     def _on_time_limit(self, opening: "_Opening") -> None:
-        name = opening.verdict.upstream
-        self._complain(str(opening.info), name, f"not open after {self._time_limit:g} s", opening.verdict.why)
-        if self._settle(opening):
-            self._failed += 1
-            self._note(opening.verdict, TimeoutError("not open in time"))
-            opening.request.tried(name, clock.now() - opening.began_at, "not open in time")
-            opening.request.failed(SILENT)
+        if opening.request in self._pending:
+            error = TimeoutError(f"not open after {self._time_limit:g} s")
+            number = self.explain(opening.info, opening.verdict, error)
+            self._settle(opening)
+            took = clock.now() - opening.began_at
+            opening.request.tried(opening.verdict.upstream, took, words_of(error))
+            opening.request.failed(number)
         opening.stop()
 
     def _settle(self, opening: "_Opening") -> bool:
@@ -239,12 +255,17 @@ class AsyncOpener(Opener):
         return True
 
 
+def _is_by_upstream(verdict: Verdict) -> bool:
+    """Tell whether somebody stands between us and the target, whose fault a failure may be."""
+    return verdict.kind != DIAL and verdict.kind not in _REFUSALS
+
+
 class _Opening:
     """One request under way."""
 
     def __init__(self, info: FlowInfo, verdict: Verdict, request: OpenRequest) -> None:
         self.info: Final = info
-        self.verdict: Final = verdict
+        self.verdict = verdict  # or the one that it has turned out to be
         self.request: Final = request
         self.began_at: Final = clock.now()
         self.task: asyncio.Task[None] | None = None

@@ -217,6 +217,15 @@ def test_attempts_of_an_opener_are_kept_and_the_target_s_first_words_are_counted
         assert notes.reason == "reset by client"
 
 
+def test_opener_that_had_to_decide_first_says_whom_the_flow_goes_to() -> None:
+    opener = FakeOpener()
+    with watched(decider=StaticDecider(Verdict(OPEN, "undecided")), opener=opener) as (rig, watcher, _):
+        Client(rig).syn()
+        opener.asked[0].request.decided(Verdict(OPEN, "work"))
+        opener.asked[0].request.failed(errno.EHOSTUNREACH)
+        assert [life.verdict.upstream for life in watcher.over] == ["work"]
+
+
 def test_failure_of_an_opener_is_the_reason() -> None:
     opener = FakeOpener()
     with watched(decider=StaticDecider(Verdict(OPEN, "web")), opener=opener) as (rig, watcher, _):

@@ -143,8 +143,10 @@ def test_datagrams_wait_as_well(loop: VirtualLoop) -> None:
     verdict = PluginStage([hook("slow", firm)], UPSTREAMS).decide(UDP)
     assert verdict is not None
     assert isinstance(verdict.opener, Waiting)
+    settled = loop.run_until_complete(verdict.opener.settled(UDP))
+    assert settled is firm
     with pytest.raises(ConnectionRefusedError):
-        loop.run_until_complete(verdict.opener.decided(UDP))
+        verdict.opener.directed(UDP, settled)
 
 
 def test_stage_waits_under_the_plugins_name() -> None:

@@ -393,3 +393,5 @@ def test_deferred_flow_gets_the_verdict_or_a_refusal(
     if isinstance(answer, Verdict):
         answer = (int(answer.kind), answer.address, int(answer.port))
     assert answer == told
+    assert "undecided" not in caplog.text
+    assert all(record.levelno < logging.WARNING for record in caplog.records)

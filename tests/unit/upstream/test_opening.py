@@ -14,7 +14,9 @@ import pytest
 
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.ports import OpenRequest
-from tunproxy.flow.verdict import OPEN, FlowInfo, Verdict
+from tunproxy.flow.targets import Targets
+from tunproxy.flow.verdict import DIAL, DROP, OPEN, REJECT, FlowInfo, Verdict
+from tunproxy.logs.about import fields_of
 from tunproxy.upstream.base import (
     REFUSED,
     SILENT,
@@ -25,6 +27,7 @@ from tunproxy.upstream.base import (
     OpenUpstream,
     Upstream,
 )
+from tunproxy.upstream.deferred import DeferredUpstream
 from tunproxy.upstream.failures import errno_of
 from tunproxy.upstream.opening import AsyncOpener
 from tunproxy.upstream.sockets import KernelSockets
@@ -54,6 +57,14 @@ class Request(OpenRequest):
         self.answers: list[socket.socket | int] = []
         self.rest = b""
         self.codec: Codec | None = None
+        self.decisions: list[str] = []
+        self.attempts: list[tuple[str, str]] = []
+
+    def decided(self, verdict: Verdict) -> None:
+        self.decisions.append(verdict.upstream)
+
+    def tried(self, where: str, took: int, failure: str) -> None:
+        self.attempts.append((where, failure))
 
     def opened(self, sock: socket.socket, rest: bytes = b"", codec: Codec | None = None) -> None:
         self.answers.append(sock)
@@ -519,3 +530,85 @@ def test_flow_that_reaches_ipv6_shows_that_the_upstream_can(bench: Bench, server
     assert isinstance(answer, socket.socket)
     answer.close()
     assert proxy.knowledge.has("ipv6") is True
+
+
+# flows that were still to be decided: what fails is whom the rules have chosen then
+
+
+class Rules:
+    """Decides what a test hands in."""
+
+    def __init__(self, verdict: Verdict, seconds: float = 0.0) -> None:
+        self.verdict = verdict
+        self.seconds = seconds
+
+    async def settle(self, info: FlowInfo) -> Verdict:
+        await asyncio.sleep(self.seconds)
+        return self.verdict
+
+    def addresses_of(self, info: FlowInfo) -> tuple[str, ...]:
+        return ()
+
+    def is_unresolved(self, info: FlowInfo) -> bool:
+        return False
+
+
+def deferred(verdict: Verdict, seconds: float = 0.0) -> Verdict:
+    opener = DeferredUpstream(Rules(verdict, seconds), Targets({}))
+    return Verdict(OPEN, "undecided", opener=opener, why="a rule needs the process")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_deferred_flow_that_fails_is_told_of_the_chosen_upstream(
+    suspicions: Suspicions, caplog: pytest.LogCaptureFixture, times: int
+) -> None:
+    proxy = Proxy(raising(OpenError("no IPv6 here", lacks="ipv6")), "work")
+    verdict = proxy.verdict_for(FLOW, "rule MATCH,work")
+    for _ in range(times):  # a plugin waits, and then the rules do
+        verdict = deferred(verdict)
+    request = Request()
+    suspicions.opener.open(FLOW, verdict, request)
+    suspicions.loop.run_until_complete(asyncio.sleep(0.01))
+    assert request.answers == [REFUSED]
+    assert request.decisions[-1:] == ["work"]
+    assert request.attempts == [("work", "no IPv6 here")]
+    assert "192.0.2.7:80: upstream work: no IPv6 here" in caplog.text
+    fields = fields_of(caplog.records[-1])
+    assert (fields["upstream"], fields["rule"]) == ("work", "rule MATCH,work")
+    assert suspicions.heard == [("work", "OpenError")]
+    assert proxy.knowledge.has("ipv6") is False
+
+
+def test_deferred_flow_whose_chosen_upstream_is_too_slow_is_told_of_it(
+    suspicions: Suspicions, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def patient(info: FlowInfo, dialer: Dialer) -> object:
+        await asyncio.sleep(60)
+        return None
+
+    request = Request()
+    suspicions.opener.open(FLOW, deferred(Proxy(patient, "work").verdict_for(FLOW)), request)
+    suspicions.loop.run_until_complete(asyncio.sleep(0.05))
+    assert request.answers == [SILENT]
+    assert suspicions.heard == [("work", "TimeoutError")]
+    assert "upstream work: not open after 0.02 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "answer"),
+    [
+        (Verdict(REJECT, "reject", why="rule MATCH,REJECT"), errno.ECONNREFUSED),
+        (Verdict(DROP, "drop", why="rule MATCH,REJECT-DROP"), errno.ETIMEDOUT),
+        (Verdict(DIAL, "direct", "127.0.0.1"), errno.ECONNREFUSED),
+    ],
+)
+def test_deferred_flow_that_goes_to_no_upstream_is_nobody_s_fault(
+    suspicions: Suspicions, caplog: pytest.LogCaptureFixture, verdict: Verdict, answer: int
+) -> None:
+    request = Request()
+    suspicions.opener.open(FLOW, deferred(verdict), request)
+    suspicions.loop.run_until_complete(asyncio.sleep(0.01))
+    assert request.answers == [answer]
+    assert suspicions.heard == []
+    assert [each.levelname for each in caplog.records if each.levelno >= logging.WARNING] == []
+    assert ("reject" in dict(request.attempts), "drop" in dict(request.attempts)) == (False, False)
