@@ -22,6 +22,18 @@ class ConfigError(TunproxyError):
     """An option or a setting cannot be used as it was given."""
 
 
+class OptionError(ConfigError):
+    """What one option says cannot be used. The message tells by itself which.
+
+    path leads to it, for whoever knows where it stands in a file: the name of its field, those of tables
+    that it is in before that (``"tls", "pin"``), the number of an entry behind it (``"members", 2``).
+    """
+
+    def __init__(self, message: str, *path: str | int) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class SystemChangeError(TunproxyError):
     """The host refused a change, or lacks what the change needs."""
 

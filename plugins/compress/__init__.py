@@ -8,6 +8,7 @@ from tunproxy.plugin.api import (
     Codec,
     CodecType,
     Command,
+    OptionError,
     OptionFile,
     hookimpl,
     named_codecs,
@@ -69,12 +70,20 @@ def _settled(settings_of: Callable[[Any], Agreed]) -> Callable[[Any], Codec]:
 def _of_zstd(options: ZstdOptions) -> Agreed:
     file = options.dictionary
     dictionary = None if file is None else zstd_dictionaries.Dictionary(file.data, file.path)
-    settings = named_codecs.CodecSettings(
+    settings = _settings(
         zstd_level=options.level, dictionary=dictionary, compress_secrets=options.compress_secrets
     )
     return named_codecs.offered_by(settings, ["zstd"])[0], settings
 
 
 def _of_gzip(options: GzipOptions) -> Agreed:
-    settings = named_codecs.CodecSettings(gzip_level=options.level, compress_secrets=options.compress_secrets)
+    settings = _settings(gzip_level=options.level, compress_secrets=options.compress_secrets)
     return named_codecs.Named("gzip"), settings
+
+
+def _settings(**values: Any) -> named_codecs.CodecSettings:
+    """Return the settings; only the level, which is called so here, may be one that there is not."""
+    try:
+        return named_codecs.CodecSettings(**values)
+    except OptionError as error:
+        raise OptionError(str(error), "level") from error

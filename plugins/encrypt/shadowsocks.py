@@ -16,13 +16,13 @@ from tunproxy.plugin.api import (
     NAMES,
     UDP,
     AddressFraming,
-    ConfigError,
     Conversation,
     DatagramUpstream,
     DatagramWay,
     Dialer,
     FlowInfo,
     OpenError,
+    OptionError,
     ProxyUpstream,
     SaltMemory,
     Secret,
@@ -113,7 +113,8 @@ def _shadowsocks(name: str, options: ShadowsocksOptions) -> Upstream:
 
 def _ss(name: str, options: SsUrlOptions) -> Upstream:
     if options.plugin:
-        raise ConfigError(f"upstream {name!r}: there are no Shadowsocks plugins here ({options.plugin!r})")
+        why = f"upstream {name!r}: there are no Shadowsocks plugins here ({options.plugin!r})"
+        raise OptionError(why, "plugin")
     method, password = options.user, options.password.reveal()
     if not password:
         method, password = _decoded(name, options.user)
@@ -123,8 +124,8 @@ def _ss(name: str, options: SsUrlOptions) -> Upstream:
 def _upstream(name: str, options: ShadowsocksOptions | SsUrlOptions, method: str, password: str) -> Upstream:
     try:
         keys = shadowsocks_keys(method, password)
-    except ConfigError as error:
-        raise ConfigError(f"upstream {name!r}: {error}") from error
+    except OptionError as error:
+        raise OptionError(f"upstream {name!r}: {error}", *error.path) from error
     return ShadowsocksUpstream(name, options.server, options.port, keys, has_udp=options.udp)
 
 
@@ -138,7 +139,7 @@ def _decoded(name: str, user: str) -> tuple[str, str]:
     method, colon, password = both.partition(":")
     if not colon:  # what was meant as a password may stand anywhere
         why = "it must be like ss://method:password@host:port, or have base64 in front of the @ (SIP002)"
-        raise ConfigError(f"cannot use the URL of upstream {name!r}: {why}")
+        raise OptionError(f"cannot use the URL of upstream {name!r}: {why}", "user")
     return method, password
 
 

@@ -6,9 +6,9 @@ client ─▶ us ─▶ TLS ─▶ server ─▶ whoever stands behind it, whate
 from dataclasses import dataclass
 
 from tunproxy.plugin.api import (
-    ConfigError,
     Conversation,
     FlowInfo,
+    OptionError,
     ProxyUpstream,
     TlsOptions,
     Upstream,
@@ -43,7 +43,7 @@ class TlsServer(ProxyUpstream):
 
 def _tls(name: str, options: TlsServerOptions) -> Upstream:
     if options.tls is False:
-        raise ConfigError(f"upstream {name!r}: type tls without TLS (leave tls = false out)")
+        raise OptionError(f"upstream {name!r}: type tls without TLS (leave tls = false out)", "tls")
     return TlsServer(name, options.server, options.port, tls=tls_client(options.tls))
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tunproxy.plugin.api import TEST_URL, ConfigError, GroupOptions, Plan, Upstream, UpstreamType, hookimpl
+from tunproxy.plugin.api import TEST_URL, GroupOptions, OptionError, Plan, Upstream, UpstreamType, hookimpl
 
 from .fallback import Fallback
 from .load_balance import STICKS_FOR, LoadBalance
@@ -30,9 +30,10 @@ class TestedOptions(GroupOptions):
     lazy: bool = True
 
     def plan(self, name: str) -> Plan:
-        """Return this as a plan; raises ConfigError for what makes no sense."""
+        """Return this as a plan; raises OptionError for what makes no sense."""
         if self.interval < 1 or self.timeout <= 0:
-            raise ConfigError(f"group {name!r}: interval must be 1 s at least, and timeout more than 0")
+            why = f"group {name!r}: interval must be 1 s at least, and timeout more than 0"
+            raise OptionError(why, "interval" if self.interval < 1 else "timeout")
         try:
             return Plan(
                 url=self.url,
@@ -41,8 +42,8 @@ class TestedOptions(GroupOptions):
                 status=self.status,
                 is_lazy=self.lazy,
             )
-        except ConfigError as error:
-            raise ConfigError(f"group {name!r}: {error}") from error
+        except OptionError as error:
+            raise OptionError(f"group {name!r}: {error}", *error.path) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ def _select(name: str, options: SelectOptions) -> Upstream:
 
 def _url_test(name: str, options: UrlTestOptions) -> Upstream:
     if options.tolerance < 0:
-        raise ConfigError(f"group {name!r}: tolerance must not be negative")
+        raise OptionError(f"group {name!r}: tolerance must not be negative", "tolerance")
     return UrlTest(name, options.members, options.plan(name), options.tolerance)
 
 

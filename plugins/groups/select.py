@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tunproxy.plugin.api import FlowInfo, Group, Upstream
+from tunproxy.plugin.api import ConfigError, FlowInfo, Group, OptionError, Upstream
 
 
 class Select(Group):
@@ -14,7 +14,10 @@ class Select(Group):
         super().__init__(name, members)
         self.chosen = members[0]
         if chosen:
-            self.choose(chosen)
+            try:
+                self.choose(chosen)
+            except ConfigError as error:
+                raise OptionError(str(error), "selected") from error
 
     def choose(self, member: str) -> None:
         super().choose(member or self.member_names[0])

@@ -8,12 +8,12 @@ from tunproxy.plugin.api import (
     NAMES,
     UDP,
     CapsuleFraming,
-    ConfigError,
     Conversation,
     DatagramStream,
     DatagramUpstream,
     Dialer,
     FlowInfo,
+    OptionError,
     OptionFile,
     ProxyUpstream,
     Secret,
@@ -124,12 +124,12 @@ def _http(name: str, options: HttpOptions) -> Upstream:
 
 def _https(name: str, options: HttpsOptions) -> Upstream:
     if options.tls is False:
-        raise ConfigError(f"upstream {name!r}: https without TLS (type http has none)")
+        raise OptionError(f"upstream {name!r}: https without TLS (type http has none)", "tls")
     tls = TlsOptions() if options.tls is True else options.tls
     for short in ("server_name", "ca_file"):
         value = getattr(options, short)
         if value and getattr(tls, short):
-            raise ConfigError(f"upstream {name!r}: {short} is given twice, once in tls")
+            raise OptionError(f"upstream {name!r}: {short} is given twice, once in tls", short)
         if value:
             tls = replace(tls, **{short: value})
     login = basic_login(name, options.user, options.password)

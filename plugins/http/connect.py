@@ -11,10 +11,10 @@ from typing import Final
 from tunproxy.plugin.api import (
     Codec,
     CodecError,
-    ConfigError,
     Conversation,
     FlowInfo,
     OpenError,
+    OptionError,
     OptionFile,
     Secret,
     named_codecs,
@@ -128,16 +128,17 @@ class Wishes:
 def wishes_of(
     name: str, codecs: str | Sequence[str], dictionary: OptionFile | None, *, compress_secrets: bool
 ) -> Wishes | None:
-    """Return what an upstream's options wish for, None where they wish for nothing; raises ConfigError."""
+    """Return what an upstream's options wish for, None where they wish for nothing; raises OptionError."""
     names = [each.strip() for each in codecs.split(",")] if isinstance(codecs, str) else list(codecs)
-    names = [each for each in names if each]
-    for each in names:
-        if each not in named_codecs.NAMES:
+    for at, each in enumerate(names):
+        if each and each not in named_codecs.NAMES:
             known = ", ".join(named_codecs.NAMES)
-            raise ConfigError(f"upstream {name!r}: there is no codec {each!r} (there are: {known})")
+            why = f"upstream {name!r}: there is no codec {each!r} (there are: {known})"
+            raise OptionError(why, "codecs", at)
+    names = [each for each in names if each]
     if not names:
         if dictionary:
-            raise ConfigError(f"upstream {name!r}: a dictionary without codecs")
+            raise OptionError(f"upstream {name!r}: a dictionary without codecs", "dictionary")
         return None
     settings = named_codecs.CodecSettings(
         dictionary=zstd_dictionaries.Dictionary(dictionary.data, dictionary.path) if dictionary else None,
@@ -158,13 +159,13 @@ def authority_of(info: FlowInfo) -> str:
 
 
 def basic_login(name: str, user: str, password: Secret) -> str:
-    """Return the value of Proxy-Authorization (RFC 7617), "" without a user; raises ConfigError."""
+    """Return the value of Proxy-Authorization (RFC 7617), "" without a user; raises OptionError."""
     if not user:
         if password:
-            raise ConfigError(f"upstream {name!r}: a password without a user")
+            raise OptionError(f"upstream {name!r}: a password without a user", "password")
         return ""
     if ":" in user:
-        raise ConfigError(f"upstream {name!r}: a user with a colon cannot log in (RFC 7617 §2)")
+        raise OptionError(f"upstream {name!r}: a user with a colon cannot log in (RFC 7617 §2)", "user")
     token = base64.b64encode(f"{user}:{password.reveal()}".encode()).decode()
     return f"Basic {token}"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tunproxy.plugin.api import (
-    ConfigError,
+    OptionError,
     Secret,
     TlsOptions,
     Upstream,
@@ -54,7 +54,7 @@ def contribute_upstream_types() -> list[UpstreamType]:
 
 def _user4(name: str, options: Socks4Options) -> str:
     if "\0" in options.user:
-        raise ConfigError(f"upstream {name!r}: SOCKS 4 has no octet 0 in a user")
+        raise OptionError(f"upstream {name!r}: SOCKS 4 has no octet 0 in a user", "user")
     return options.user
 
 
@@ -75,9 +75,10 @@ def _socks5(name: str, options: Socks5Options) -> Upstream:
     password = options.password.reveal()
     for what, text in (("user", options.user), ("password", password)):
         if len(text.encode()) > 255:
-            raise ConfigError(f"upstream {name!r}: the {what} is longer than 255 octets (RFC 1929 §2)")
+            why = f"upstream {name!r}: the {what} is longer than 255 octets (RFC 1929 §2)"
+            raise OptionError(why, what)
     if password and not options.user:
-        raise ConfigError(f"upstream {name!r}: a password without a user")
+        raise OptionError(f"upstream {name!r}: a password without a user", "password")
     return Socks5Upstream(
         name,
         options.server,

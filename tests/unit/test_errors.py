@@ -21,3 +21,9 @@ def test_error_reads_as_its_message(error: type[errors.TunproxyError]) -> None:
         str(error("cannot open /dev/net/tun: permission denied"))
         == "cannot open /dev/net/tun: permission denied"
     )
+
+
+def test_error_of_an_option_knows_which() -> None:
+    error = errors.OptionError("pin: 'x' is no SHA-256", "tls", "pin", 0)
+    assert str(error) == "pin: 'x' is no SHA-256"
+    assert error.path == ("tls", "pin", 0)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from tunproxy.codecs.library import ZstdCompressor, ZstdDecompressor, ZstdDict, ZstdError, train_dict
-from tunproxy.errors import ConfigError
+from tunproxy.errors import ConfigError, OptionError
 
 # our choices
 LEVEL: Final = 1  # of compression, where nobody says otherwise: of JSON, 3 makes no less, in thrice the time
@@ -23,19 +23,21 @@ _MAGIC: Final = b"\x37\xa4\x30\xec"  # RFC 8878 §5
 
 
 class Dictionary:
-    """A dictionary that was trained. Raises ConfigError where data is none; name is for messages."""
+    """A dictionary that was trained. Raises OptionError where data is none; name is for messages."""
 
     def __init__(self, data: bytes, name: str) -> None:
         if not data.startswith(_MAGIC):
-            raise ConfigError(f"{name} is no dictionary of zstd (tunproxy compress train makes one)")
+            why = f"{name} is no dictionary of zstd (tunproxy compress train makes one)"
+            raise OptionError(why, "dictionary")
         if len(data) > MOST:
-            raise ConfigError(f"{name} is too large for a dictionary: {len(data)} octets (at most {MOST})")
+            why = f"{name} is too large for a dictionary: {len(data)} octets (at most {MOST})"
+            raise OptionError(why, "dictionary")
         try:
             self.zstd: Final = ZstdDict(data)
             ZstdCompressor(level=LEVEL, zstd_dict=self.zstd.as_digested_dict)  # reads more than the number
             ZstdDecompressor(zstd_dict=self.zstd)
         except (ValueError, ZstdError) as error:
-            raise ConfigError(f"{name} is no dictionary of zstd: {error}") from error
+            raise OptionError(f"{name} is no dictionary of zstd: {error}", "dictionary") from error
         self.number: Final = self.zstd.dict_id
         self.data: Final = data
 

@@ -23,7 +23,7 @@ from tunproxy.codecs.adaptive import Adaptive
 from tunproxy.codecs.dictionary import Dictionary
 from tunproxy.codecs.gzip import GzipPacker, GzipUnpacker
 from tunproxy.codecs.zstd import ZstdPacker, ZstdUnpacker
-from tunproxy.errors import ConfigError
+from tunproxy.errors import ConfigError, OptionError
 from tunproxy.flow.codec import Codec, CodecError
 
 OFFER_FIELD: Final = "Tunnel-Codecs"  # of a request
@@ -58,7 +58,7 @@ class Named:
 class CodecSettings:
     """What each end decides for itself: levels, the dictionary that it has, whether secrets are compressed.
 
-    A level is None for the usual one. Raises ConfigError for a level that there is not.
+    A level is None for the usual one. Raises OptionError for a level that there is not.
     """
 
     zstd_level: int | None = None
@@ -72,7 +72,7 @@ class CodecSettings:
             (GZIP, self.gzip_level, 1, 9),
         ):
             if level is not None and not least <= level <= most:
-                raise ConfigError(f"{name} has no level {level} ({least} to {most})")
+                raise OptionError(f"{name} has no level {level} ({least} to {most})", f"{name}_level")
 
 
 def make(

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tunproxy.errors import ConfigError
+from tunproxy.errors import OptionError
 from tunproxy.flow.codec import CodecError
 
 TAG_LEN: Final = 16  # octets behind everything that is sealed, whatever the method
@@ -109,48 +109,52 @@ class ServerKeys:
 
 
 def method_named(name: str) -> Method:
-    """Return the method; raises ConfigError for a name that nobody knows, or knows for good reasons."""
+    """Return the method; raises OptionError for a name that nobody knows, or knows for good reasons."""
     found = _METHODS.get("chacha20-ietf-poly1305" if name == "chacha20-poly1305" else name)
     if found is None:
-        raise ConfigError(f"there is no Shadowsocks method {name!r} (there are: {', '.join(METHODS)})")
+        known = ", ".join(METHODS)
+        raise OptionError(f"there is no Shadowsocks method {name!r} (there are: {known})", "method")
     return found
 
 
 def client_keys(method: str, password: str) -> Keys:
     """Return the keys for a method and a password; in the edition of 2022 that is base64, with : between.
 
-    Raises ConfigError, which never repeats the password.
+    Raises OptionError, which never repeats the password.
     """
     found = method_named(method)
     if not found.is_2022:
         if not password:
-            raise ConfigError("a Shadowsocks password is missing")
+            raise OptionError("a Shadowsocks password is missing", "password")
         return Keys(found, key_from_password(password.encode(), found.key_len))
     *identities, key = (_decoded(part, found) for part in password.split(":"))
     if identities and not found.has_users:
-        raise ConfigError(f"the password has {len(identities) + 1} keys, and {found.name} takes one")
+        why = f"the password has {len(identities) + 1} keys, and {found.name} takes one"
+        raise OptionError(why, "password")
     return Keys(found, key, tuple(identities))
 
 
 def server_keys(method: str, password: str, users: Mapping[str, str] | None = None) -> ServerKeys:
     """Return a server's keys; users are names and what each has as a password behind the server's and a :.
 
-    Raises ConfigError, which never repeats a password.
+    Raises OptionError, which never repeats a password.
     """
     keys = client_keys(method, password)
     if keys.identities:
-        raise ConfigError("a Shadowsocks server has one key; those of its users are given one by one")
+        why = "a Shadowsocks server has one key; those of its users are given one by one"
+        raise OptionError(why, "password")
     if users and not keys.method.has_users:
         able = ", ".join(name for name, each in _METHODS.items() if each.has_users)
-        raise ConfigError(f"{keys.method.name} cannot tell users apart (these can: {able})")
+        raise OptionError(f"{keys.method.name} cannot tell users apart (these can: {able})", "users")
     found: dict[bytes, tuple[str, bytes]] = {}
     for name, text in (users or {}).items():
         try:
             key = _decoded(text, keys.method)
-        except ConfigError as error:
-            raise ConfigError(f"user {name!r}: {error}") from error
+        except OptionError as error:
+            raise OptionError(f"user {name!r}: {error}", "users", name) from error
         if identity_of(key) in found:
-            raise ConfigError(f"user {name!r}: {found[identity_of(key)][0]!r} has the same password")
+            why = f"{found[identity_of(key)][0]!r} has the same password"
+            raise OptionError(f"user {name!r}: {why}", "users", name)
         found[identity_of(key)] = (name, key)
     return ServerKeys(keys.method, keys.key, found)
 
@@ -190,8 +194,8 @@ def _decoded(text: str, method: Method) -> bytes:
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ConfigError(f"a password of {method.name} is a key in base64 ({how})") from error
+        raise OptionError(f"a password of {method.name} is a key in base64 ({how})", "password") from error
     if len(key) != method.key_len:
         why = f"{method.key_len} octets in base64, not {len(key)} ({how})"
-        raise ConfigError(f"a password of {method.name} is a key of {why}")
+        raise OptionError(f"a password of {method.name} is a key of {why}", "password")
     return key

@@ -11,7 +11,7 @@ from tunproxy.codecs.shadowsocks_replay import SaltMemory
 from tunproxy.codecs.shadowsocks_seal import ShadowsocksSeal
 from tunproxy.codecs.shadowsocks_stream import ShadowsocksClient
 from tunproxy.datagram.socks_framing import AddressFraming, SocksFraming
-from tunproxy.errors import ConfigError
+from tunproxy.errors import ConfigError, OptionError
 from tunproxy.flow.codec import MOST_DECODED, Codec, CodecError
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.framing import Framing, Source
@@ -86,6 +86,7 @@ __all__ = [
     "OpenError",
     "OpenUpstream",
     "Opened",
+    "OptionError",
     "OptionFile",
     "Plan",
     "ProxyUpstream",

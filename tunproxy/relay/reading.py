@@ -17,7 +17,7 @@ from tunproxy.control.config.read import parse_toml
 from tunproxy.control.config.secrets import SecretError, file_of, is_reference, look_up
 from tunproxy.control.config.tables import MISSING, Checker, Document
 from tunproxy.control.settings import octets
-from tunproxy.errors import ConfigError
+from tunproxy.errors import ConfigError, OptionError
 from tunproxy.relay.addresses import parse_listen
 from tunproxy.relay.passwords import PasswordHash
 from tunproxy.relay.settings import RelayConfig
@@ -116,6 +116,8 @@ class _Reader(Checker):
         for path, attempt in check(config):
             try:
                 attempt()
+            except OptionError as error:
+                self.complain_of(error, path)
             except ConfigError as error:
                 self.complain(path, str(error))
         return config
@@ -135,7 +137,7 @@ class _Reader(Checker):
                     try:
                         table[key] = look_up(value, self._folder, self._environment)
                     except SecretError as error:
-                        self.complain((*path, key), str(error))
+                        self.complain((*path, key, *value), str(error))
 
     def _with_paths(self, config: RelayConfig) -> RelayConfig:
         """Return config with its paths made absolute."""
@@ -179,9 +181,12 @@ def _check_password(password: Secret | None, hashed: Secret | None) -> None:
     if (password is None) == (hashed is None):
         raise ConfigError("give one of password and password-hash")
     if hashed is not None:
-        PasswordHash(hashed.reveal())
+        try:
+            PasswordHash(hashed.reveal())
+        except ConfigError as error:
+            raise OptionError(str(error), "password_hash") from None
     elif password is not None and not 1 <= len(password.reveal().encode()) <= MAX_USER:
-        raise ConfigError(f"a password has 1 to {MAX_USER} octets (RFC 1929 §2)")
+        raise OptionError(f"a password has 1 to {MAX_USER} octets (RFC 1929 §2)", "password")
 
 
 def check_whole(config: RelayConfig) -> None:
@@ -190,7 +195,8 @@ def check_whole(config: RelayConfig) -> None:
         try:
             attempt()
         except ConfigError as error:
-            raise ConfigError(f"{' '.join(map(str, path))}: {error}") from error
+            option = error.path if isinstance(error, OptionError) else ()
+            raise ConfigError(f"{' '.join(map(str, (*path, *option)))}: {error}") from error
     if config.users or config.anonymous:
         return
     for text in config.listen:

@@ -3,7 +3,7 @@
 import ssl
 from typing import Final
 
-from tunproxy.errors import ConfigError
+from tunproxy.errors import OptionError
 from tunproxy.upstream.tls import TlsSession
 
 CLIENT_HELLO: Final = 0x16  # the first octet of a handshake record (RFC 8446 §5.1)
@@ -12,21 +12,36 @@ CLIENT_HELLO: Final = 0x16  # the first octet of a handshake record (RFC 8446 §
 def make_context(certificate: str, key: str, client_ca: str = "") -> ssl.SSLContext:
     """Return a context that shows certificate, and with client_ca wants one that those there have signed.
 
-    Raises ConfigError that names the file.
+    Raises OptionError that names the file.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    for option, path in (("certificate", certificate), ("key", key)):
+        try:
+            if path:  # which of the two cannot be read, OpenSSL does not say
+                open(path, "rb").close()
+        except OSError as error:
+            raise OptionError(f"cannot use the {option} in {path!r}: {_why(error)}", option) from error
+    whose = "key" if key else "certificate"
+
+    def tell_password() -> str:  # else OpenSSL would ask at the terminal
+        why = f"it is encrypted (openssl pkey -in {key or certificate} decrypts it)"
+        raise OptionError(f"cannot use the key in {key or certificate!r}: {why}", whose)
+
     try:
-        context.load_cert_chain(certificate, key or None)
+        context.load_cert_chain(certificate, key or None, tell_password)
     except (OSError, ssl.SSLError) as error:
         files = f"{certificate!r} and {key!r}" if key else repr(certificate)
-        raise ConfigError(f"cannot use the certificate in {files}: {_why(error)}") from error
+        is_key = getattr(error, "reason", "") == "KEY_VALUES_MISMATCH"
+        why = f"cannot use the certificate in {files}: {_why(error)}"
+        raise OptionError(why, whose if is_key else "certificate") from error
     if client_ca:
         try:
             context.load_verify_locations(client_ca)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"cannot use the certificates in {client_ca!r}: {_why(error)}") from error
+            why = f"cannot use the certificates in {client_ca!r}: {_why(error)}"
+            raise OptionError(why, "client_ca") from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tunproxy.errors import ConfigError
+from tunproxy.errors import ConfigError, OptionError
 from tunproxy.flow.verdict import DROP, REJECT, FlowInfo, Verdict
 from tunproxy.upstream.base import Upstream
 from tunproxy.upstream.health import Health, Plan, Watch
@@ -35,16 +35,16 @@ class GroupOptions:
 class Group(Upstream):
     """An upstream made of others. plan says how its members are tested, None not at all.
 
-    Raises ConfigError for members that make no sense. Nobody may send flows here before bind.
+    Raises OptionError for members that make no sense. Nobody may send flows here before bind.
     """
 
     def __init__(self, name: str, members: Sequence[str], plan: Plan | None = None) -> None:
         super().__init__(name)
         if not members:
-            raise ConfigError(f"group {name!r} has no members (name at least one upstream)")
-        twice = next((member for at, member in enumerate(members) if member in members[:at]), None)
-        if twice is not None:
-            raise ConfigError(f"group {name!r} has {twice!r} twice")
+            raise OptionError(f"group {name!r} has no members (name at least one upstream)", "members")
+        for at, member in enumerate(members):
+            if member in members[:at]:
+                raise OptionError(f"group {name!r} has {member!r} twice", "members", at)
         self.member_names: Final = tuple(members)
         self.plan: Final = plan
         self.watch: Watch | None = None

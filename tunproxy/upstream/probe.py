@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from tunproxy.errors import ConfigError
+from tunproxy.errors import OptionError
 from tunproxy.flow.verdict import DIAL, FlowInfo
 from tunproxy.upstream.base import Dialer, Opened, OpenError, OpenUpstream, Upstream
 from tunproxy.upstream.datagrams import DatagramUpstream
@@ -31,7 +31,7 @@ _CLIENT: Final = bytes(4)  # nobody's address
 
 @dataclass(frozen=True)
 class Url:
-    """A URL to test with, taken apart; raises ConfigError where it cannot be one."""
+    """A URL to test with, taken apart; raises OptionError where it cannot be one."""
 
     text: str
 
@@ -42,7 +42,7 @@ class Url:
         except ValueError:
             is_good = False
         if not is_good or not self.text.isascii() or any(char <= " " for char in self.text):
-            raise ConfigError(f"cannot test with the URL {self.text!r}: it must be like {TEST_URL}")
+            raise OptionError(f"cannot test with the URL {self.text!r}: it must be like {TEST_URL}", "url")
 
     @property
     def is_tls(self) -> bool:

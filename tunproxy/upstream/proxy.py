@@ -15,7 +15,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Final
 
-from tunproxy.errors import ConfigError
+from tunproxy.errors import OptionError
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.layered import Layered, decode_all
@@ -36,7 +36,7 @@ MAX_WORDS: Final = 65_536  # octets that a proxy may say before it comes to the 
 class ProxyUpstream(OpenUpstream):
     """A proxy at host (an address or a name) and port, inside TLS where a client or a context is given.
 
-    server_name is whom the certificate must be good for, host unless given. Raises ConfigError where these
+    server_name is whom the certificate must be good for, host unless given. Raises OptionError where these
     make no sense.
     """
 
@@ -54,11 +54,11 @@ class ProxyUpstream(OpenUpstream):
     ) -> None:
         super().__init__(name)
         if not host:
-            raise ConfigError(f"upstream {name!r}: no server is given")
+            raise OptionError(f"upstream {name!r}: no server is given", "server")
         if not _can_be_a_host(host):
-            raise ConfigError(f"upstream {name!r}: {host!r} is neither an address nor a name")
+            raise OptionError(f"upstream {name!r}: {host!r} is neither an address nor a name", "server")
         if not 1 <= port <= 0xFFFF:
-            raise ConfigError(f"upstream {name!r}: {port} is not a port (1 to 65535)")
+            raise OptionError(f"upstream {name!r}: {port} is not a port (1 to 65535)", "port")
         self.host: Final = host.strip("[]")
         self.port: Final = port
         self.tls: Final = None if tls is None else client_of(tls)

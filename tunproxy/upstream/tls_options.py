@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from tunproxy.errors import ConfigError
+from tunproxy.errors import OptionError
 from tunproxy.secret import Secret
 from tunproxy.upstream.certificates import now_utc, prepare, validities
 from tunproxy.upstream.option_file import OptionFile
 from tunproxy.upstream.tls_client import TlsClient, parse_pin
+
+TLS: Final = "tls"  # what the table of these options is called
 
 MAX_PROTOCOL: Final = 255  # octets of an ALPN name (RFC 7301 §3.1)
 
@@ -24,14 +26,6 @@ PSK_LEAST, PSK_MOST = 16, 64  # octets of a shared key
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _MAKES_KEY: Final = "openssl rand -hex 32 makes one"
-
-
-class OptionError(ConfigError):
-    """An option of tls cannot be used; option is its name."""
-
-    def __init__(self, option: str, why: str) -> None:
-        super().__init__(f"{option.replace('_', '-')}: {why}")
-        self.option: Final = option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +62,9 @@ class TlsOptions:
         context.minimum_version = max(_VERSIONS[self.min_version], context.minimum_version)
         self._load_own_certificate(context)
         protocols = self.alpn or alpn
-        for name in protocols:
+        for at, name in enumerate(protocols):
             if not name.isascii() or not 0 < len(name) <= MAX_PROTOCOL:
-                raise OptionError("alpn", f"{name!r} is no name of a protocol (such as 'http/1.1')")
+                raise _wrong("alpn", f"{name!r} is no name of a protocol (such as 'http/1.1')", at)
         if protocols:
             context.set_alpn_protocols(list(protocols))
         return TlsClient(
@@ -99,10 +93,12 @@ class TlsOptions:
         return found
 
     def _pins(self) -> list[str]:
-        try:
-            found = [parse_pin(each) for each in ((self.pin,) if isinstance(self.pin, str) else self.pin)]
-        except ValueError as error:
-            raise OptionError("pin", str(error)) from error
+        found = []
+        for at, text in enumerate((self.pin,) if isinstance(self.pin, str) else self.pin):
+            try:
+                found.append(parse_pin(text))
+            except ValueError as error:
+                raise _wrong("pin", str(error), at) from error
         if found:
             prepare()
         return found
@@ -114,7 +110,7 @@ class TlsOptions:
             try:
                 return ssl.create_default_context(cadata=text)
             except ssl.SSLError as error:
-                raise OptionError("ca_file", f"cannot use {self.ca_file.path}: {_reason(error)}") from error
+                raise _wrong("ca_file", f"cannot use {self.ca_file.path}: {_reason(error)}") from error
         if not is_pinned:
             return ssl.create_default_context()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -125,24 +121,24 @@ class TlsOptions:
     def _with_psk(self, *, has_more: bool) -> ssl.SSLContext:
         """Return a context with the shared key; a server that shows a certificate instead is refused."""
         if not self.psk:
-            raise OptionError("psk_identity", "there is no psk to go with it")
+            raise _wrong("psk_identity", "there is no psk to go with it")
         if not self.psk_identity:
-            raise OptionError("psk", "there is no psk-identity to go with it")
+            raise _wrong("psk", "there is no psk-identity to go with it")
         if has_more or self.ca_file is not None:
-            raise OptionError("psk", "who shares a key shows no certificate (leave out pin and ca-file)")
+            raise _wrong("psk", "who shares a key shows no certificate (leave out pin and ca-file)")
         try:
             key = bytes.fromhex(self.psk.reveal())
         except ValueError as error:
-            raise OptionError("psk", f"the key is not hexadecimal ({_MAKES_KEY})") from error
+            raise _wrong("psk", f"the key is not hexadecimal ({_MAKES_KEY})") from error
         if not PSK_LEAST <= len(key) <= PSK_MOST:
             why = f"the key has {len(key)} octets, not {PSK_LEAST} to {PSK_MOST} ({_MAKES_KEY})"
-            raise OptionError("psk", why)
+            raise _wrong("psk", why)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificates, and trusts nobody
         set_callback = getattr(context, "set_psk_client_callback", None)
         if set_callback is None:
             here = ".".join(map(str, sys.version_info[:2]))
             why = f"needs Python 3.13, and this is {here} (a client certificate and a pin do as much)"
-            raise OptionError("psk", why)
+            raise _wrong("psk", why)
         context.set_ciphers("PSK:!kRSAPSK:!aNULL:!eNULL")  # those with which the server proves to have it
         identity = self.psk_identity
         set_callback(lambda hint: (identity, key))
@@ -152,7 +148,7 @@ class TlsOptions:
         certificate, key = self.certificate_file, self.key_file or self.certificate_file
         if certificate is None or key is None:
             if key is not None:
-                raise OptionError("key_file", "there is no certificate-file to go with it")
+                raise _wrong("key_file", "there is no certificate-file to go with it")
             return
         _certificates("certificate_file", certificate, is_ours=True)
         option = "key_file" if self.key_file is not None else "certificate_file"
@@ -160,16 +156,16 @@ class TlsOptions:
 
         def tell_password() -> str:
             if not password:  # else OpenSSL would ask at the terminal
-                raise OptionError(option, f"{key.path} is encrypted (key-password says with what)")
+                raise _wrong(option, f"{key.path} is encrypted (key-password says with what)")
             return password
 
         try:
             with certificate.opened() as certificate_path, key.opened() as key_path:
                 context.load_cert_chain(certificate_path, key_path, tell_password)
         except ssl.SSLError as error:
-            raise OptionError(option, self._why_no_key(error, key, certificate)) from error
+            raise _wrong(option, self._why_no_key(error, key, certificate)) from error
         except (ValueError, OSError) as error:
-            raise OptionError(option, f"cannot use {key.path}: {error}") from error
+            raise _wrong(option, f"cannot use {key.path}: {error}") from error
 
     def _why_no_key(self, error: ssl.SSLError, key: OptionFile, certificate: OptionFile) -> str:
         reason = _reason(error)
@@ -200,12 +196,16 @@ def _certificates(option: str, file: OptionFile, *, is_ours: bool = False) -> st
         why = f"there is no certificate in {file.path} (a PEM file with BEGIN CERTIFICATE)"
         if b"BEGIN CERTIFICATE" in file.data:
             why = f"cannot read the certificates in {file.path}: {error}"
-        raise OptionError(option, why) from error
+        raise _wrong(option, why) from error
     now = now_utc()
     faults = [each.fault(now) for each in found]
     if faults[0] if is_ours else all(faults):
-        raise OptionError(option, f"{file.path}: {found[0].subject} {faults[0]} (get a new one)")
+        raise _wrong(option, f"{file.path}: {found[0].subject} {faults[0]} (get a new one)")
     return file.data.decode("ascii", "replace")
+
+
+def _wrong(option: str, why: str, *entry: int) -> OptionError:
+    return OptionError(f"{option.replace('_', '-')}: {why}", TLS, option, *entry)
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -10,15 +10,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from tunproxy.errors import ConfigError
+from tunproxy.errors import ConfigError, OptionError
 from tunproxy.secret import Secret
 from tunproxy.upstream.base import Upstream
 from tunproxy.upstream.option_file import UNREAD, OptionFile, is_file_option, option_file
-from tunproxy.upstream.tls_options import OptionError, TlsOptions
+from tunproxy.upstream.tls_options import TLS, TlsOptions
 
 _LIKE: Final = "it must be like socks5://user:password@host:port"
 
-TLS: Final = "tls"  # the option whose own options stand among the others in a URL
 _SECRET_OPTIONS: Final = ("password", "key_password", "psk")
 
 URL_NAME: Final = "upstream"  # what an upstream from the command line is called
@@ -28,7 +27,8 @@ URL_NAME: Final = "upstream"  # what an upstream from the command line is called
 class UpstreamType:
     """A kind of upstream. options is a dataclass: its fields are what users may, or have to, say.
 
-    make gets the upstream's name and an instance of options; it raises ConfigError for what cannot be.
+    make gets the upstream's name and an instance of options; it raises ConfigError for what cannot be, as
+    OptionError where one of them is to blame.
     is_group says that it is a kind of ``Group``, which no URL can name; has_tag that its URLs may end in #
     and a name for people, which is ignored.
     """
@@ -55,7 +55,8 @@ class UpstreamType:
         try:
             return self.make(name, options)
         except OptionError as error:
-            raise ConfigError(f"upstream {name!r}: {error}") from error
+            head = f"upstream {name!r}: "
+            raise ConfigError(head + str(error).removeprefix(head)) from error
 
 
 def files_in(url: str) -> list[str]:
@@ -76,7 +77,7 @@ def build_from_url(
 ) -> Upstream:
     """Return the upstream that a URL names: ``scheme://user:password@host:port?option=value``.
 
-    The scheme is the upstream's type; what is an option of its TLS may stand among its own.
+    The scheme is the upstream's type; what is an option of its ``tls`` may stand among its own.
     files are the contents of those that it names; what is not among them is read. Raises ConfigError, which
     never repeats the password.
     """

@@ -11,7 +11,7 @@ from tunproxy.upstream.probe import TEST_TIMEOUT, TEST_URL, Url
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How the members of a group are tested; raises ConfigError for a URL that is none.
+    """How the members of a group are tested; raises OptionError for a URL that is none.
 
     interval and timeout are in seconds; status is what the answer must have, 0 for any.
     """

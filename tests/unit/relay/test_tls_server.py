@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tunproxy.errors import ConfigError
+from tunproxy.errors import OptionError
 from tunproxy.relay.tls_server import ServerTls, make_context
 
 
@@ -98,15 +98,30 @@ def test_garbage_is_answered_with_an_alert(files: tuple[str, str]) -> None:
 
 
 def test_files_that_cannot_be_used_are_named(files: tuple[str, str], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot use the certificate in '/nowhere.pem': no such file"):
+    with pytest.raises(OptionError, match=r"the certificate in '/nowhere.pem': no such file") as gone:
         make_context("/nowhere.pem", "")
+    assert gone.value.path == ("certificate",)
+    with pytest.raises(OptionError, match=r"the key in '/nowhere.pem': no such file") as gone:
+        make_context(files[0], "/nowhere.pem")
+    assert gone.value.path == ("key",)
     other = tmp_path / "other.pem"
     command = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(other)]
     subprocess.run(command, check=True, capture_output=True)
-    with pytest.raises(ConfigError, match="key values mismatch"):
+    with pytest.raises(OptionError, match="key values mismatch") as wrong:
         make_context(files[0], str(other))
-    with pytest.raises(ConfigError, match=r"cannot use the certificates in '/nowhere\.pem'"):
+    assert wrong.value.path == ("key",)
+    with pytest.raises(OptionError, match=r"cannot use the certificates in '/nowhere\.pem'") as gone:
         make_context(*files, "/nowhere.pem")
+    assert gone.value.path == ("client_ca",)
+
+
+def test_key_that_is_encrypted_is_told_and_asks_nobody(files: tuple[str, str], tmp_path: Path) -> None:
+    locked = tmp_path / "locked.pem"
+    command = ["openssl", "pkey", "-in", files[1], "-aes256", "-passout", "pass:x", "-out", str(locked)]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(OptionError, match=r"it is encrypted \(openssl pkey -in .* decrypts it\)") as wrong:
+        make_context(files[0], str(locked))
+    assert wrong.value.path == ("key",)
 
 
 def test_client_certificate_is_wanted_where_it_is_said(files: tuple[str, str]) -> None:

@@ -16,7 +16,7 @@ from tunproxy.control.config.sets import SetCache, Sets
 from tunproxy.control.config.sources import Sources, default_of
 from tunproxy.control.config.standing import DnsAside, refusing_upstreams
 from tunproxy.control.config.tables import MISSING, Checker
-from tunproxy.errors import ConfigError
+from tunproxy.errors import ConfigError, OptionError
 from tunproxy.flow.targets import Targets
 from tunproxy.plugin.manager import Plugins
 from tunproxy.plugin.rule_kinds import custom_kinds
@@ -32,8 +32,7 @@ from tunproxy.rulesets.notes import how_many
 from tunproxy.upstream.base import Upstream
 from tunproxy.upstream.group import CLASH_NAMES, Group, bind_groups
 from tunproxy.upstream.health import Health, Watch
-from tunproxy.upstream.tls_options import OptionError
-from tunproxy.upstream.types import TLS, URL_NAME, UpstreamType, build_from_url
+from tunproxy.upstream.types import URL_NAME, UpstreamType, build_from_url
 
 RESERVED: Final = frozenset({*BUILT_IN, "reject", "drop"})
 
@@ -216,7 +215,7 @@ class _Builder(Checker):
             for head in (f"upstream {name!r}: ", f"group {name!r}: ", f"group {name!r} "):
                 message = message.removeprefix(head)
             if isinstance(error, OptionError):
-                self.complain(self.place_of(error.option, (*path, TLS), path), message)
+                self.complain_of(error, path, message)
             else:
                 self.complain(path, message, is_key=True)
             return None

@@ -13,7 +13,7 @@ from typing import Any, Final  # Any: options of a codec that is only known when
 from tunproxy.control.config.positions import Path
 from tunproxy.control.config.problems import did_you_mean
 from tunproxy.control.config.tables import MISSING, Checker
-from tunproxy.errors import ConfigError
+from tunproxy.errors import ConfigError, OptionError
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.layered import layered
 from tunproxy.flow.targets import Targets
@@ -122,7 +122,11 @@ class ConfiguredCodecs:
         try:
             one()  # what cannot be is told now, and not by the first flow
         except ConfigError as error:
-            self._checker.complain(path, str(error).removeprefix(f"codec {name!r}: "))
+            message = str(error).removeprefix(f"codec {name!r}: ")
+            if isinstance(error, OptionError):
+                self._checker.complain_of(error, path, message)
+            else:
+                self._checker.complain(path, message)
             return None
         except Exception as error:
             self._checker.complain(path, f"codec {name!r} cannot be made: {type(error).__name__}: {error}")

@@ -202,7 +202,7 @@ class _Reader(Checker):
                 try:
                     found[key] = look_up(value, self._folder, self._environment, self.contents)
                 except SecretError as error:
-                    self.complain((*path, key), str(error))
+                    self.complain((*path, key, *value), str(error))
         return Options(found)
 
     def _filed(self, table: Mapping[str, object]) -> dict[str, object]:

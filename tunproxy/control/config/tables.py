@@ -14,6 +14,7 @@ from tunproxy.control.config.positions import Path, Places, find_places
 from tunproxy.control.config.problems import Problem, did_you_mean
 from tunproxy.control.config.shown import ShownLines
 from tunproxy.control.masking import without_logins
+from tunproxy.errors import OptionError
 from tunproxy.rules.model import Position
 from tunproxy.secret import Secret
 from tunproxy.upstream.option_file import OptionFile, option_file
@@ -89,16 +90,34 @@ class Checker:
         """Add a problem."""
         self.problems.append(self.document.problem(path, message, is_key=is_key))
 
-    def place_of(self, option: str, *tables: Path) -> Path:
-        """Return the path of an option, which may be written with hyphens, in the first table that has it.
+    def complain_of(self, error: OptionError, table: Path, message: str = "") -> None:
+        """Add what is wrong with an option of a table, where it stands; message may replace the error's."""
+        self.complain(self._place_of(error.path, table), message or str(error))
 
-        Where none has it, the path of the first that is there.
+    def _place_of(self, option: Path, table: Path) -> Path:
+        """Return the path of an option as it is written, or else of what is nearest to it: the table itself.
+
+        What has its place in a table may be beside that, for short.
         """
-        for table in tables:
-            for written in (option, option.replace("_", "-")):
-                if (*table, written) in self.document.places.keys:
-                    return (*table, written)
-        return next((table for table in tables if table in self.document.places.keys), tables[-1])
+        nearest = self._written(option, table)
+        if len(nearest) < len(table) + len(option):
+            beside = self._written(option[1:], table)
+            if len(beside) > len(table):
+                return beside
+        return nearest
+
+    def _written(self, option: Path, table: Path) -> Path:
+        """Return as much of the path of an option as is there; keys may be written with hyphens."""
+        path = table
+        for part in option:
+            spellings: list[str | int] = [part, part.replace("_", "-")] if isinstance(part, str) else [part]
+            for each in spellings:
+                if (*path, each) in self.document.places.keys or (*path, each) in self.document.places.values:
+                    path = (*path, each)
+                    break
+            else:
+                break
+        return path
 
     def make(self, kind: Any, table: object, path: Path) -> Any:
         """Return an instance of the struct or dataclass kind; MISSING where that cannot be, with problems."""

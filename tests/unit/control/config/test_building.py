@@ -98,10 +98,61 @@ def test_problem_with_an_upstream_hides_none_with_a_rule(tmp_path: Path) -> None
     assert [each.split(":")[1] for each in problems_of(tmp_path, rules + group)] == ["1", "4"]
 
 
-def test_problem_that_a_plugin_finds_is_at_the_table(tmp_path: Path) -> None:
-    assert problems_of(tmp_path, WORK + 'password = "x"\n') == [
-        "tunproxy.toml:1:12: a password without a user"
-    ]
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ('type = "socks5"\npassword = "x"\n', "4:13: a password without a user"),
+        ('type = "socks5"\nport = 0\n', "4:8: 0 is not a port (1 to 65535)"),
+        ('type = "http"\ncodecs = ["zstd", "zip"]\n', "4:20: there is no codec 'zip'"),
+        ('type = "http"\ncodecs = "zstd, zip"\n', "4:11: there is no codec 'zip'"),
+        ('type = "http"\ntls = { alpn = ["h2", ""] }\n', "4:24: alpn: '' is no name of a protocol"),
+        ('type = "http"\n[upstreams.a.tls]\npin = "x"\n', "5:8: pin: 'x' is no SHA-256"),
+        ('type = "https"\ntls = false\n', "4:7: https without TLS"),
+        ('type = "tls"\nport = 1\ntls.psk-identity = "me"\n', "5:21: psk-identity: there is no psk"),
+        ('type = "shadowsocks"\nmethod = "rc4"\n', "4:11: there is no Shadowsocks method 'rc4'"),
+        ('type = "shadowsocks"\nmethod = "aes-128-gcm"\n', "1:12: a Shadowsocks password is missing"),
+        (
+            'type = "shadowsocks"\npassword = "c2VjcmV0"\nmethod = "2022-blake3-aes-128-gcm"\n',
+            "4:13: a password of 2022-blake3-aes-128-gcm is a key of 16 octets in base64, not 6",
+        ),
+        ('type = "socks5"\ncodec = { type = "zstd", level = 99 }\n', "4:34: zstd has no level 99"),
+        ('type = "socks5"\ncodec = ["gzip", { type = "gzip", level = 0 }]\n', "4:43: gzip has no level 0"),
+    ],
+)
+def test_option_that_makes_no_sense_is_told_where_it_stands(tmp_path: Path, table: str, problem: str) -> None:
+    text = f'[upstreams.a]\nserver = "192.0.2.1"\n{table}'
+    (found,) = problems_of(tmp_path, text)
+    assert found.startswith(f"tunproxy.toml:{problem}")
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ('{ type = "shadowsocks", server = "192.0.2.1", method = "rc4" }', "2:61: there is no Shadowsocks"),
+        (
+            '{ type = "shadowsocks", server = "192.0.2.1", method = "aes-128-gcm" }',
+            "2:5: a Shadowsocks password is",
+        ),
+    ],
+)
+def test_inline_table_has_places_within_it(tmp_path: Path, table: str, problem: str) -> None:
+    (found,) = problems_of(tmp_path, f"[upstreams]\na = {table}\n")
+    assert found.startswith(f"tunproxy.toml:{problem}")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ('type = "select"\nselected = "b"\n', "4:13: has no member 'b' (it has: DIRECT)"),
+        ('type = "url-test"\nurl = "ftp://x"\n', "4:8: cannot test with the URL 'ftp://x'"),
+        ('type = "url-test"\ntolerance = -1\n', "4:13: tolerance must not be negative"),
+        ('type = "fallback"\ninterval = 0\n', "4:12: interval must be 1 s at least"),
+        ('type = "load-balance"\ntimeout = 0\n', "4:11: interval must be 1 s at least"),
+    ],
+)
+def test_option_of_a_group_is_told_where_it_stands(tmp_path: Path, options: str, problem: str) -> None:
+    (found,) = problems_of(tmp_path, f'[groups.g]\nmembers = ["DIRECT"]\n{options}')
+    assert found.startswith(f"tunproxy.toml:{problem}")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +163,7 @@ def test_problem_that_a_plugin_finds_is_at_the_table(tmp_path: Path) -> None:
             "tunproxy.toml:6:13: there is no upstream or group 'wrk' (did you mean 'work'?)",
         ),
         ('members = ["g"]\n', "tunproxy.toml:4:9: group 'g' contains itself: g → g"),
-        ("members = []\n", "tunproxy.toml:4:9: has no members (name at least one upstream)"),
+        ("members = []\n", "tunproxy.toml:6:11: has no members (name at least one upstream)"),
     ],
 )
 def test_problems_with_groups(tmp_path: Path, text: str, problem: str) -> None:
@@ -331,7 +382,7 @@ def test_tls_may_be_true_or_false(tmp_path: Path) -> None:
         ),
         ('min-version = "1.1"', "5:16: '1.1' is none of the possible values"),
         ('ca-fil = "x"', "5:1: unknown key 'ca-fil' (did you mean 'ca-file'?)"),
-        ('key-password = { env = "NOWHERE" }', "5:16: there is no environment variable 'NOWHERE'"),
+        ('key-password = { env = "NOWHERE" }', "5:25: there is no environment variable 'NOWHERE'"),
         ("allow-plain = 1", "5:15: expected true or false"),
     ],
 )

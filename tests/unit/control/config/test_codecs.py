@@ -154,7 +154,7 @@ def test_files_and_secrets_in_a_list_are_found(tmp_path: Path) -> None:
     listed("log.dict")
     assert found == ["swordfish"]
     (tmp_path / "bad.dict").write_bytes(b"none")
-    with pytest.raises(ConfigProblems, match=r"5:10: .*bad.dict is no dictionary of zstd"):
+    with pytest.raises(ConfigProblems, match=r"5:41: .*bad.dict is no dictionary of zstd"):
         listed("bad.dict")
 
 

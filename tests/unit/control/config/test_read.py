@@ -79,7 +79,7 @@ def test_plain_password_is_not_shown_either() -> None:
         ("[plugins.a]\nenabled = 3\n", "t.toml:2:11: expected true or false, got a whole number"),
         (
             "[upstreams.a]\ntype = 'x'\npassword = { env = 'NO' }\n",
-            "t.toml:3:12: there is no environment variable 'NO'",
+            "t.toml:3:21: there is no environment variable 'NO'",
         ),
         ("rules = []\nrules-file = 'x'\n", "t.toml:2:1: there are rules as well (give one of the two)"),
         (
@@ -160,7 +160,7 @@ def test_api_may_have_its_secret_elsewhere(tmp_path: Path) -> None:
         ("listen = '0.0.0.0:9090'", "t.toml:2:11: 0.0.0.0 is not on loopback, and there is no TLS"),
         ("listen = ':9090'", "t.toml:2:11: ':9090' is no address with a port"),
         ("secret = 'short'", "t.toml:2:11: a secret has 8 letters at least"),
-        ("secret = { env = 'NOT_THERE' }", "t.toml:2:10: there is no environment variable 'NOT_THERE'"),
+        ("secret = { env = 'NOT_THERE' }", "t.toml:2:19: there is no environment variable 'NOT_THERE'"),
         ("secret = 12345678", "t.toml:2:10: expected "),
         ("allow-origins = ['x']", "t.toml:2:17: 'x' is no origin"),
         ("alow-hosts = []", "t.toml:2:1: unknown key 'alow-hosts' (did you mean 'allow-hosts'?)"),

@@ -8,6 +8,7 @@ import pytest
 
 from tunproxy.control.config.schema import DnsConfig, RuleSetConfig
 from tunproxy.control.config.tables import MISSING, Checker, Document
+from tunproxy.errors import OptionError
 from tunproxy.secret import Secret
 
 
@@ -79,3 +80,20 @@ def test_bounds_of_numbers_are_kept() -> None:
         "t:2:15: expected a whole number <= 604800",
     ]
     assert checked(DnsConfig, "cache-size = 0\nserve-stale = 604800\n")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        (("tls", "pin", 1), "3:18"),
+        (("tls", "pin", 7), "3:11"),
+        (("tls", "server_name"), "2:16"),
+        (("tls", "ca_file"), "3:1"),
+        (("user",), "1:2"),
+        ((), "1:2"),
+    ],
+)
+def test_option_is_told_where_it_stands_or_what_is_nearest(path: tuple[str | int, ...], place: str) -> None:
+    checker = Checker(Document("t", '[a]\nserver-name = "x"\ntls.pin = ["y", "z"]\n'))
+    checker.complain_of(OptionError("wrong", *path), ("a",))
+    assert str(checker.problems[0]).startswith(f"t:{place}: wrong\n")
