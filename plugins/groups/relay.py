@@ -9,6 +9,7 @@ from tunproxy.plugin.api import (
     ConfigError,
     FlowInfo,
     Group,
+    OptionError,
     ProxyUpstream,
     Relayed,
     Upstream,
@@ -30,9 +31,10 @@ class Relay(Group):
         self._ways: Final[dict[tuple[ProxyUpstream, ...], Relayed]] = {}
 
     def check(self) -> None:
-        for member in self.members:
+        for at, member in enumerate(self.members):
             if not isinstance(member, (Group, ProxyUpstream)) and not _is_direct(member):
-                raise ConfigError(f"group {self.name!r} goes through proxies, and {member.name!r} is none")
+                why = f"group {self.name!r} goes through proxies, and {member.name!r} is none"
+                raise OptionError(why, "members", at)
         proxies = [member for member in self.members if isinstance(member, ProxyUpstream)]
         if len(proxies) == len(self.members):
             self._way(tuple(proxies))  # what cannot be is said now

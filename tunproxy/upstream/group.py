@@ -6,7 +6,7 @@ that the order of the configuration does not matter and groups may be members of
 
 import difflib
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +18,9 @@ from tunproxy.upstream.history import DEAD, WELL
 
 ARROW: Final = " → "  # between the links of a chain
 
-# our choice: what members can carry is looked at anew after a moment
-LOOKED_AT_FOR: Final = 1.0  # seconds
+# our choices
+LOOKED_AT_FOR: Final = 1.0  # seconds: what members can carry is looked at anew after a moment
+MAX_DEPTH: Final = 32  # groups within groups, as each flow goes down through them
 
 # What Clash calls the upstreams that are always there.
 CLASH_NAMES: Final = {"DIRECT": "direct", "COMPATIBLE": "direct", "REJECT": "reject", "REJECT-DROP": "drop"}
@@ -30,6 +31,14 @@ class GroupOptions:
     """What every group has: the names of its members."""
 
     members: tuple[str, ...]
+
+
+class GroupError(OptionError):
+    """A group cannot be as it was told to be; group is its name, which the message has."""
+
+    def __init__(self, group: str, message: str, *path: str | int) -> None:
+        super().__init__(message, *path)
+        self.group = group
 
 
 class Group(Upstream):
@@ -194,16 +203,28 @@ def what_of(info: FlowInfo) -> str:
 def bind_groups(upstreams: Mapping[str, Upstream], health: Health) -> list[Watch]:
     """Give every group among upstreams its members; return the tests that they wish (for ``Health.adopt``).
 
-    Raises ConfigError for a member that does not exist, and for groups that contain themselves.
+    Raises GroupError for a member that does not exist or fit, and for groups that contain themselves, or
+    go too deep.
     """
     groups = {name: upstream for name, upstream in upstreams.items() if isinstance(upstream, Group)}
     members = {
         name: [_named(member, name, upstreams) for member in group.member_names]
         for name, group in groups.items()
     }
-    _refuse_cycles({name: [member.name for member in found] for name, found in members.items()})
-    for name in _from_the_bottom(members):
-        groups[name].bind(members[name], health)
+    names = {name: [member.name for member in found] for name, found in members.items()}
+    for error in circles(names):
+        raise error
+    depths: dict[str, int] = {}
+    for name in _from_the_bottom(names):
+        depths[name] = 1 + max((depths.get(member, 0) for member in names[name]), default=0)
+        if depths[name] > MAX_DEPTH:
+            raise GroupError(name, f"group {name!r}: more than {MAX_DEPTH} groups within groups", "members")
+        try:
+            groups[name].bind(members[name], health)
+        except ConfigError as error:
+            path = error.path if isinstance(error, OptionError) else ()
+            message = str(error).removeprefix(f"group {name!r} ").removeprefix(f"group {name!r}: ")
+            raise GroupError(name, f"group {name!r}: {message}", *path) from error
     return [group.watch for group in groups.values() if group.watch is not None]
 
 
@@ -212,40 +233,39 @@ def _named(member: str, group: str, upstreams: Mapping[str, Upstream]) -> Upstre
     if found is None:
         near = difflib.get_close_matches(member, upstreams, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ConfigError(f"group {group!r}: there is no upstream {member!r}{hint}")
+        raise GroupError(group, f"group {group!r}: there is no upstream {member!r}{hint}")
     return found
 
 
-def _refuse_cycles(members: Mapping[str, Sequence[str]]) -> None:
-    """Raise ConfigError where a group would lead to itself."""
+def circles(members: Mapping[str, Sequence[str]]) -> Iterator[GroupError]:
+    """Yield an error for each group that would lead to itself; members are those of groups, by name."""
     done: set[str] = set()
     for start in members:
-        way: list[str] = []
-        left = [(start, 0)]  # a name, and how many groups above it there are
-        while left:
-            name, depth = left.pop()
-            del way[depth:]
-            if name in way:
-                raise ConfigError(
-                    f"group {name!r} contains itself: {ARROW.join([*way[way.index(name) :], name])}"
-                )
-            if name in done or name not in members:
-                continue
-            way.append(name)
-            left.extend((member, depth + 1) for member in members[name])
-        done.add(start)
+        way = [] if start in done else [start]
+        left = [iter(members[name]) for name in way]
+        while way:
+            name = next(left[-1], None)
+            if name is None:
+                left.pop()
+                done.add(way.pop())
+            elif name in way:
+                found = [*way[way.index(name) :], name]
+                message = f"group {name!r} contains itself: {ARROW.join(found)}"
+                yield GroupError(name, message, "members", list(members[name]).index(found[1]))
+            elif name in members and name not in done:
+                way.append(name)
+                left.append(iter(members[name]))
 
 
-def _from_the_bottom(members: Mapping[str, Sequence[Upstream]]) -> list[str]:
-    """Return the names of all groups, each after those that are its members; there are no cycles."""
+def _from_the_bottom(members: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the names of all groups, each after those that are its members; there are no circles."""
     order: dict[str, None] = {}
-
-    def add(name: str) -> None:
-        for member in members[name]:
-            if member.name in members and member.name not in order:
-                add(member.name)
-        order[name] = None
-
-    for name in members:
-        add(name)
+    for start in members:
+        left = [start]
+        while left:
+            ahead = [each for each in members[left[-1]] if each in members and each not in order]
+            if ahead:
+                left.append(ahead[0])
+            else:
+                order[left.pop()] = None
     return list(order)

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Sequence
 from typing import Final
 
-from tunproxy.errors import ConfigError
+from tunproxy.errors import OptionError
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.verdict import CONVERSE, OPEN, FlowInfo, Verdict
@@ -27,18 +27,16 @@ from tunproxy.upstream.tls_faults import tls_words
 class Relayed(ProxyUpstream):
     """Several proxies in a row as one. It has the last one's name, and carries TCP only.
 
-    Raises ConfigError where a hop would have to resolve the name of the next one and cannot.
+    Raises OptionError where a hop would have to resolve the name of the next one and cannot.
     """
 
     def __init__(self, hops: Sequence[ProxyUpstream]) -> None:
         first, last = hops[0], hops[-1]
         super().__init__(last.name, first.host, first.port, tls=first.tls, server_name=first.server_name)
-        for hop, following in itertools.pairwise(hops):
+        for at, (hop, following) in enumerate(itertools.pairwise(hops), 1):
             if not following.is_address and hop.knowledge.has(NAMES) is False:
-                raise ConfigError(
-                    f"upstream {hop.name!r} resolves no names, and {following.name!r} is at "
-                    f"{following.host!r} (give that one's address)"
-                )
+                why = f"and {following.name!r} is at {following.host!r} (give that one's address)"
+                raise OptionError(f"upstream {hop.name!r} resolves no names, {why}", "members", at)
         self.hops: Final = tuple(hops)
 
     @property

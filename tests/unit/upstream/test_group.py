@@ -5,7 +5,7 @@ import pytest
 from tunproxy.errors import ConfigError
 from tunproxy.flow.verdict import DIAL, REJECT, FlowInfo, Verdict
 from tunproxy.upstream.base import DialUpstream, Unreached, Upstream
-from tunproxy.upstream.group import LOOKED_AT_FOR, Group, bind_groups, through
+from tunproxy.upstream.group import LOOKED_AT_FOR, Group, GroupError, bind_groups, through
 from tunproxy.upstream.health import Health, Plan
 
 FLOW = FlowInfo("tcp", bytes([10, 0, 0, 2]), 40000, bytes([192, 0, 2, 7]), 80)
@@ -64,6 +64,22 @@ def test_cycle_through_several_groups_is_shown() -> None:
     groups = [First("x", ["a", "y"]), First("y", ["b", "z"]), First("z", ["a", "y"])]
     with pytest.raises(ConfigError, match=r"contains itself: (y → z → y|z → y → z)"):
         bound(*groups)
+
+
+def test_groups_within_groups_have_a_bound() -> None:
+    """Whatever flows are asked about there is on the stack, group by group."""
+    chain = [First(f"g{number}", [f"g{number + 1}"]) for number in range(1, 2000)]
+    with pytest.raises(GroupError, match="group 'g1968': more than 32 groups within groups") as caught:
+        bound(*chain, First("g2000", ["a"]))
+    assert (caught.value.group, caught.value.path) == ("g1968", ("members",))
+    bound(*chain[-31:], First("g2000", ["a"]))
+
+
+def test_groups_that_share_members_layer_by_layer_are_bound_at_once() -> None:
+    """There are 2 ** 30 ways down."""
+    layers = [First(f"{side}{at}", [f"x{at + 1}", f"y{at + 1}"]) for at in range(30) for side in "xy"]
+    found = bound(*layers, First("x30", ["a"]), First("y30", ["b"]))
+    assert len(found) == 64
 
 
 def test_member_of_two_groups_is_no_cycle() -> None:
