@@ -287,7 +287,7 @@ def check_config(
 
     if file and config:
         raise typer.BadParameter("FILE and --config exclude each other")
-    sources = read_sources(options.policy(file or config, rules, upstream, plugin))
+    sources = read_sources(options.policy(file or config, rules, upstream, plugin), keeps_good=True)
     defaults.with_device(defaults.PathSettings(), sources.config.device)
     with plugin_commands.overheard() as said:
         try:

@@ -73,7 +73,7 @@ def explain_by_files(options: PolicyOptions, question: Question) -> dict[str, An
 
     Raises ConfigError.
     """
-    sources = read_sources(options)
+    sources = read_sources(options, keeps_good=True)
     policy = build_policy(sources, load_plugins(sources))
     names = NamesByFiles(sources.config.dns, policy.wants_fake, _host_resolver)
     explainer = explainer_of(policy, resolve=names.resolve, is_fake=names.is_fake)

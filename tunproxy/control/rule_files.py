@@ -94,7 +94,7 @@ def octets_of(path: str) -> bytes:
 
 
 def _checked_by(options: PolicyOptions) -> Checked:
-    sources = read_sources(options)
+    sources = read_sources(options, keeps_good=True)
     parts = build_parts(sources, load_plugins(sources))
     if sources.rules:
         lines = sources.files[sources.rules].decode(errors="replace").splitlines()

@@ -15,7 +15,7 @@ from tunproxy.control.config.positions import Path as KeyPath
 from tunproxy.control.config.problems import ConfigProblems, did_you_mean
 from tunproxy.control.config.read import parse_toml
 from tunproxy.control.config.secrets import SecretError, file_of, is_reference, look_up
-from tunproxy.control.config.tables import MISSING, Checker, Document
+from tunproxy.control.config.tables import Checker, Document
 from tunproxy.control.settings import octets
 from tunproxy.errors import ConfigError, OptionError
 from tunproxy.relay.addresses import parse_listen
@@ -49,7 +49,6 @@ def read_config(data: bytes, name: str, folder: Path, environment: Mapping[str, 
     config = reader.read(tree)
     if reader.problems:
         raise ConfigProblems(reader.problems)
-    assert config is not None
     return config
 
 
@@ -100,20 +99,18 @@ class _Reader(Checker):
     """Reads one document."""
 
     def __init__(self, document: Document, folder: Path, environment: Mapping[str, str]) -> None:
-        super().__init__(document)
+        super().__init__(document, keeps_good=True)
         self._folder: Final = folder
         self._environment: Final = environment
+        self._unusable: Final[set[KeyPath]] = set()  # tables that lack a secret
 
-    def read(self, tree: dict[str, Any]) -> RelayConfig | None:
-        """Return the whole; None, with problems, where it cannot be."""
+    def read(self, tree: dict[str, Any]) -> RelayConfig:
+        """Return the whole, as far as it is good. No problem with a part of it hides another."""
         self._look_up_secrets(tree)
-        if self.problems:
-            return None
-        made = self.make(RelayConfig, tree, ())
-        if made is MISSING:
-            return None
-        config: RelayConfig = self._with_paths(made)
+        config: RelayConfig = self._with_paths(self.make(RelayConfig, tree, ()))
         for path, attempt in check(config):
+            if path in self._unusable:
+                continue
             try:
                 attempt()
             except OptionError as error:
@@ -138,6 +135,8 @@ class _Reader(Checker):
                         table[key] = look_up(value, self._folder, self._environment)
                     except SecretError as error:
                         self.complain((*path, key, *value), str(error))
+                        table[key] = Secret("")
+                        self._unusable.add(("shadowsocks",) if path[0] == "shadowsocks" else path)
 
     def _with_paths(self, config: RelayConfig) -> RelayConfig:
         """Return config with its paths made absolute."""

@@ -309,7 +309,7 @@ def test_check_tells_what_is_wrong_with_a_plugin_once(
 
 
 def test_want_of_memory_is_told(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    def none_left(options: object) -> None:
+    def none_left(options: object, **_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("tunproxy.control.config.sources.read_sources", none_left)

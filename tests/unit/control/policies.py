@@ -44,5 +44,5 @@ def sources_of(path: Path, **options: str) -> Sources:
 
 def built(path: Path, cache: SetCache | None = None) -> Parts:
     """Return the parts that the configuration at path has."""
-    sources = sources_of(path)
+    sources = read_sources(PolicyOptions(config=str(path)), {}, keeps_good=True)
     return build_parts(sources, plugins_for(sources), cache=cache)

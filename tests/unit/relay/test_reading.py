@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 
 from tests.unit.relay.world import config_of
+from tunproxy.control.config.problems import ConfigProblems
 from tunproxy.errors import ConfigError
 from tunproxy.relay.passwords import make_hash
 from tunproxy.relay.reading import check_whole, read_file
@@ -122,3 +123,28 @@ def test_nobody_is_served_by_accident() -> None:
         check_whole(RelayConfig(listen=("x",)))
     with pytest.raises(ConfigError, match="workers: 999 is not possible"):
         check_whole(RelayConfig(workers=999))
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    text = """
+workers = 999
+drain = "long"
+[users.joe]
+password = { env = "NOPE" }
+rate = "fast"
+[users.ann]
+pasword = "x"
+[targets]
+allow = ["1.2.3"]
+deny = "x"
+[shadowsocks]
+listen = ["x"]
+method = "rot13"
+password = "x"
+[tls]
+key = "key.pem"
+"""
+    with pytest.raises(ConfigProblems) as caught:
+        config_of(text)
+    places = [f"{each.position.line}:{each.position.column}" for each in caught.value.problems]
+    assert places == ["2:11", "3:10", "5:21", "6:9", "7:8", "8:1", "10:11", "11:9", "13:12", "14:11", "16:2"]

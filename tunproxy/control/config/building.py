@@ -3,19 +3,20 @@
 Nothing that is there already is changed, so that whoever builds while flows are decided disturbs nobody.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final  # Any: options of a type that is only known when it runs
 
+from tunproxy.control.config.codecs import KEY as CODEC
 from tunproxy.control.config.codecs import ConfiguredCodecs
 from tunproxy.control.config.plugin_names import unknown_plugins
 from tunproxy.control.config.positions import Path
 from tunproxy.control.config.problems import ConfigProblems, Problem, did_you_mean, of_rule
-from tunproxy.control.config.schema import DIRECT
+from tunproxy.control.config.schema import DIRECT, Config
 from tunproxy.control.config.sets import SetCache, Sets
 from tunproxy.control.config.sources import Sources, default_of
 from tunproxy.control.config.standing import DnsAside, refusing_upstreams
-from tunproxy.control.config.tables import MISSING, Checker
+from tunproxy.control.config.tables import MISSING, Checker, fields_of
 from tunproxy.errors import ConfigError, OptionError
 from tunproxy.flow.targets import Targets
 from tunproxy.plugin.manager import Plugins
@@ -30,7 +31,7 @@ from tunproxy.rules.policy import CompiledRules
 from tunproxy.rulesets.behaviors import CLASSICAL, DOMAIN, IPCIDR
 from tunproxy.rulesets.notes import how_many
 from tunproxy.upstream.base import Upstream
-from tunproxy.upstream.group import CLASH_NAMES, Group, bind_groups
+from tunproxy.upstream.group import CLASH_NAMES, Group, GroupError, bind_groups, circles
 from tunproxy.upstream.health import Health, Watch
 from tunproxy.upstream.types import URL_NAME, UpstreamType, build_from_url
 
@@ -91,6 +92,7 @@ class _Builder(Checker):
         self, sources: Sources, plugins: Plugins, cache: SetCache, health: Health, targets: Targets
     ) -> None:
         super().__init__(sources.document, sources.files)
+        self.problems.extend(sources.problems)
         self._sources: Final = sources
         self._config: Final = sources.config
         self._plugins: Final = plugins
@@ -108,10 +110,7 @@ class _Builder(Checker):
         types = self._plugins.upstream_types()
         codecs = ConfiguredCodecs(self, self._plugins, self._targets)
         upstreams |= self._configured(types, codecs)
-        watches = [] if self.problems else self._bind(upstreams)
-        if self.problems:  # whether targets are there cannot be said any more
-            self._all_rules()
-            self._stop_at_problems()
+        watches = self._bind(upstreams)
         ways = {**upstreams, **{name: upstreams[meant] for name, meant in CLASH_NAMES.items()}}
         if self._sources.upstream:
             inner = build_from_url(self._sources.upstream.reveal(), types, files=self._sources.files)
@@ -119,20 +118,17 @@ class _Builder(Checker):
             self._notices.extend(Notice(where, f"upstream {inner.name!r}: {each}") for each in inner.cautions)
             upstreams[URL_NAME] = inner
             ways[URL_NAME] = DnsAside(inner, upstreams[DIRECT])
+        known = {*ways, *self._written_names()}
         default = default_of(self._sources, URL_NAME)
-        if default not in ways:
-            self.complain(
-                ("default",), f"there is no upstream or group {default!r}{did_you_mean(default, ways)}"
-            )
-        else:
+        if default in ways:
             ways["GLOBAL"] = ways[default]
+        self._find(default, known, ("default",))
         for at, name in enumerate(self._config.dns.fake_ip_targets):
-            if name not in ways:
-                message = f"there is no upstream or group {name!r}{did_you_mean(name, ways)}"
-                self.complain(("dns", "fake-ip-targets", at), message)
+            self._find(name, known, ("dns", "fake-ip-targets", at))
         lines, rules, lists = self._all_rules()
         rule_sets = self._rule_sets(rules, lists)
-        for error in unknown_references(rules, rule_sets, ways, lists):
+        written: dict[str, list[Rule]] = {name: [] for name in self._named("sub-rules")}
+        for error in unknown_references(rules, rule_sets, known, written | lists):
             if not error.message.startswith("unknown rule set") or self._is_unknown(error):
                 self._complain_of(error, lines)
         self._stop_at_problems()
@@ -154,6 +150,25 @@ class _Builder(Checker):
             skipped={name: how_many(each) for name, each in rule_sets.items() if each.skipped},
             first_skipped={name: self._first_skipped(name, each) for name, each in rule_sets.items()},
         )
+
+    def _named(self, section: str) -> list[str]:
+        """Return the names of the tables of a section as they are written, good or not."""
+        keys = self.document.places.keys
+        return [str(path[1]) for path in keys if len(path) == 2 and path[0] == section]
+
+    def _written_names(self) -> set[str]:
+        """Return what rules may mean: what is wrong with a table has been told, and is not that it is none.
+
+        So with a table whose section is misspelt.
+        """
+        sections = {str(path[0]) for path in self.document.places.keys}
+        known = {field.written for field in fields_of(Config)} - {"upstreams", "groups"}
+        return {name for section in sections - known for name in self._named(section)}
+
+    def _find(self, name: str, known: Set[str], path: Path) -> None:
+        """Complain of a name that is none of an upstream or a group."""
+        if name not in known:
+            self.complain(path, f"there is no upstream or group {name!r}{did_you_mean(name, known)}")
 
     def _complain_of_missing(self, name: str) -> None:
         """Raise ConfigError because the plugin of that name contributes nothing."""
@@ -194,7 +209,12 @@ class _Builder(Checker):
                 hint = did_you_mean(type_name, known)
                 self.complain((*path, "type"), f"there is no type of {what} {type_name!r}{hint}")
                 continue
-            wanted, rest = (None, options) if is_group else codecs.wanted(types[type_name], options, path)
+            is_usable = path not in self._sources.unusable
+            wanted, rest = None, options
+            if not is_group and is_usable:
+                wanted, rest = codecs.wanted(types[type_name], options, path)
+            elif not is_usable:
+                rest = {key: value for key, value in options.items() if key != CODEC}
             made = self._made(types[type_name], name, {**rest, **more}, path)
             if made is not None:
                 where = self.document.position_of(path, is_key=True)
@@ -206,7 +226,7 @@ class _Builder(Checker):
         self, kind: UpstreamType, name: str, table: Mapping[str, object], path: Path
     ) -> Upstream | None:
         options: Any = self.make(kind.options, table, path)
-        if options is MISSING:
+        if options is MISSING or path in self._sources.unusable:
             return None
         try:
             return kind.make(name, options)
@@ -221,22 +241,37 @@ class _Builder(Checker):
             return None
 
     def _bind(self, upstreams: Mapping[str, Upstream]) -> list[Watch]:
-        names = {*upstreams, *CLASH_NAMES}
-        for name, upstream in upstreams.items():
-            if isinstance(upstream, Group) and name in self._config.groups:
-                for at, member in enumerate(upstream.member_names):
-                    if member not in names:
-                        hint = did_you_mean(member, names)
-                        message = f"there is no upstream or group {member!r}{hint}"
-                        self.complain(("groups", name, "members", at), message)
-        if self.problems:
-            return []
-        try:
-            return bind_groups(upstreams, self._health)
-        except ConfigError as error:
-            name = next((each for each in self._config.groups if f"group {each!r}" in str(error)), "")
-            self.complain(("groups", name), str(error), is_key=True)
-            return []
+        """Give groups their members; those that cannot have theirs have been told of then."""
+        names = {*upstreams, *CLASH_NAMES, *self._written_names()}
+        members = {name: each.members for name, each in self._config.groups.items()}
+        whole = dict(upstreams)
+        for name, theirs in members.items():
+            for at, member in enumerate(theirs):
+                self._find(member, names, ("groups", name, "members", at))
+        for error in circles(members):
+            self.complain_of(error, ("groups", error.group))
+            whole.pop(error.group, None)
+        while True:
+            self._leave_out_what_lacks_members(whole)
+            try:
+                return bind_groups(whole, self._health)
+            except GroupError as error:
+                table = ("groups", error.group)
+                self.complain_of(error, table, str(error).removeprefix(f"group {error.group!r}: "))
+                del whole[error.group]
+
+    def _leave_out_what_lacks_members(self, upstreams: dict[str, Upstream]) -> None:
+        """Take out groups of which a member is not there, or was taken out."""
+        lacking = [""]
+        while lacking:
+            lacking = [
+                name
+                for name, each in upstreams.items()
+                if isinstance(each, Group)
+                and not all(CLASH_NAMES.get(member, member) in upstreams for member in each.member_names)
+            ]
+            for name in lacking:
+                del upstreams[name]
 
     # rules
 
@@ -285,7 +320,10 @@ class _Builder(Checker):
         self, rules: Sequence[Rule], lists: Mapping[str, Sequence[Rule]]
     ) -> dict[str, RuleSetContent]:
         """Return the sets that rules name, as far as they are there and can be read."""
-        sets = Sets(self._config.rule_sets, self._sources.files, self._cache)
+        missing = self._sources.missing
+        there = {name: each for name, each in self._config.rule_sets.items() if name not in missing}
+        sets = Sets(there, self._sources.files, self._cache)
+        lacking = set(self._named("rule-sets")) - set(there)
         found: dict[str, RuleSetContent] = {}
         self._missing: dict[str, str] = {}
         for name in sorted(needed_sets(rules, lists)):
@@ -297,6 +335,8 @@ class _Builder(Checker):
                 continue
             if content is not None:
                 found[name] = content
+            elif name in lacking or (lacking and sets.why_none(name)):  # it may be in one that is lacking
+                found[name] = RuleSetContent()
             else:
                 self._missing[name] = sets.why_none(name)
         for rule in [*rules, *(each for part in lists.values() for each in part)]:

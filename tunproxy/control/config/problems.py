@@ -37,12 +37,14 @@ class Problem:
 class ConfigProblems(ConfigError):
     """A configuration cannot be used; reads as one paragraph for each problem, in the order of the file.
 
-    what says what cannot be used, where it is something else. Beyond TOLD of them the rest is counted.
+    None is told twice. what says what cannot be used, where it is something else. Beyond TOLD of them the
+    rest is counted.
     """
 
     def __init__(self, problems: Iterable[Problem], what: str = "the configuration") -> None:
         self.problems = sorted(
-            problems, key=lambda each: (each.position.file, each.position.line, each.position.column)
+            dict.fromkeys(problems),
+            key=lambda each: (each.position.file, each.position.line, each.position.column),
         )
         count = len(self.problems)
         head = "1 problem" if count == 1 else f"{count} problems"

@@ -26,6 +26,7 @@ from tunproxy.dns.checks import problems_of
 from tunproxy.errors import ConfigError
 from tunproxy.plugin.settings import PluginEntry, PluginSettings
 from tunproxy.rules.model import Position
+from tunproxy.secret import Secret
 from tunproxy.upstream.option_file import is_file_option
 
 # In these, each table of a name has a type of its own, whose options are checked when it is known.
@@ -39,6 +40,8 @@ class Reading:
     """A configuration, the document it stands in, and the files that secrets were read from.
 
     option_files are those that options of upstreams name. contents has what the files of secrets held.
+    problems is what is wrong, where the caller can do with what is good: config is without that. Tables at
+    paths in unusable lack a secret, and have an empty one.
     """
 
     config: Config
@@ -46,6 +49,8 @@ class Reading:
     secret_files: tuple[Path, ...] = field(default=(), repr=False)
     option_files: tuple[Path, ...] = field(default=(), repr=False)
     contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    problems: tuple[Problem, ...] = ()
+    unusable: frozenset[KeyPath] = frozenset()
 
 
 def read_config(
@@ -54,21 +59,31 @@ def read_config(
     folder: Path,
     environment: Mapping[str, str],
     contents: Mapping[str, bytes] | None = None,
+    *,
+    keeps_good: bool = False,
 ) -> Reading:
     """Return what data, the contents of a file called name in folder, says; raises ConfigProblems.
 
-    contents has what files of secrets hold, where it is not to be read.
+    contents has what files of secrets hold, where it is not to be read. With keeps_good, problems are part
+    of what is returned, unless the text is no TOML, or it cannot be told which plugins may run.
     """
     text, tree = parse_toml(data, name)
     document = Document(name, text)
     reader = _Reader(document, folder, environment, contents or {})
     config = reader.config(tree)
-    if reader.problems:
+    if reader.problems and not (keeps_good and reader.knows_plugins):
         raise ConfigProblems(reader.problems)
-    assert config is not None
     secrets = tuple(reader.secret_files)
     held = {name: data for name, data in reader.contents.items() if Path(name) in secrets}
-    return Reading(config, document, secrets, tuple(reader.option_files), held)
+    return Reading(
+        config,
+        document,
+        secrets,
+        tuple(reader.option_files),
+        held,
+        tuple(reader.problems),
+        frozenset(reader.unusable),
+    )
 
 
 def parse_toml(data: bytes, name: str) -> tuple[str, dict[str, Any]]:
@@ -102,30 +117,30 @@ def _syntax_problem(message: str, text: str, name: str) -> Problem:
 
 
 class _Reader(Checker):
-    """Reads one document."""
+    """Reads one document. What is wrong with a part of it hides nothing of what is wrong with the rest."""
 
     def __init__(
         self, document: Document, folder: Path, environment: Mapping[str, str], contents: Mapping[str, bytes]
     ) -> None:
-        super().__init__(document)
+        super().__init__(document, keeps_good=True)
         self.contents: Final = dict(contents)
         self._folder: Final = folder
         self._environment: Final = environment
         self.secret_files: Final[list[Path]] = []
         self.option_files: Final[list[Path]] = []
+        self.unusable: Final[set[KeyPath]] = set()
+        self.knows_plugins = False
 
-    def config(self, tree: Mapping[str, Any]) -> Config | None:
-        """Return the whole; None, with problems, where it cannot be."""
+    def config(self, tree: Mapping[str, Any]) -> Config:
+        """Return the whole, as far as it is good."""
         plain = {key: value for key, value in tree.items() if key not in ("plugins", *OPEN)}
         if isinstance(plain.get("api"), Mapping):
             plain["api"] = self._options(plain["api"], ("api",))  # which may say where its secret is
-            if self.problems:  # it is not there, which has been said
-                del plain["api"]
         made = self.make(Config, plain, ())
         open_tables = {key: self._open(kind, tree.get(key, {}), (key,)) for key, kind in OPEN.items()}
+        before = len(self.problems)
         plugins = self._plugins(tree.get("plugins", {}))
-        if made is MISSING or self.problems:
-            return None
+        self.knows_plugins = len(self.problems) == before
         config: Config = structs.replace(made, **open_tables, plugins=plugins, **self._paths(made))
         self._check_rules_once(config, tree)
         for place, why in problems_of(dns_settings(config.dns)):
@@ -179,7 +194,7 @@ class _Reader(Checker):
                 self.complain(path, f"{each.written!r} is missing", is_key=True)
                 return MISSING
             values[each.name] = self.value(each.kind, own[each.written], (*path, each.written))
-        if any(value is MISSING for value in values.values()):
+        if MISSING in values.values():
             return MISSING
         return kind(**values, options=options)
 
@@ -203,6 +218,8 @@ class _Reader(Checker):
                     found[key] = look_up(value, self._folder, self._environment, self.contents)
                 except SecretError as error:
                     self.complain((*path, key, *value), str(error))
+                    found[key] = Secret("")
+                    self.unusable.add(path[:2])
         return Options(found)
 
     def _filed(self, table: Mapping[str, object]) -> dict[str, object]:

@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec import structs
 
+from tunproxy.control.config.positions import Path as KeyPath
 from tunproxy.control.config.problems import ConfigProblems, Problem
 from tunproxy.control.config.read import Reading, read_config
 from tunproxy.control.config.schema import DIRECT, Config
@@ -44,6 +45,9 @@ class Sources:
     are those of the folder and those that the command line names. paths are all files that were looked at:
     when one of them changes, it is time to read again. stamps has their ``stamp_of`` from before that.
     read has the octets of the configuration itself, and of files that its secrets are in.
+
+    problems is what is wrong already, where that was asked for: building on this only finds the rest. missing
+    are the names of rule sets whose files are, unusable the paths of tables that lack a secret.
     """
 
     config: Config
@@ -55,6 +59,9 @@ class Sources:
     paths: tuple[Path, ...] = ()
     stamps: Mapping[Path, Stamp] = field(default_factory=dict, repr=False)
     read: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    problems: tuple[Problem, ...] = ()
+    missing: frozenset[str] = frozenset()
+    unusable: frozenset[KeyPath] = frozenset()
 
     @property
     def name(self) -> str:
@@ -77,11 +84,16 @@ class Kept:
 
 
 def read_sources(
-    options: PolicyOptions, environment: Mapping[str, str] = os.environ, kept: Kept | None = None
+    options: PolicyOptions,
+    environment: Mapping[str, str] = os.environ,
+    kept: Kept | None = None,
+    *,
+    keeps_good: bool = False,
 ) -> Sources:
     """Return what the user's files say; raises ConfigError, as ConfigProblems where a place can be told.
 
-    With kept it is what they said then.
+    With kept it is what they said then. keeps_good is for who builds a policy at once, which raises with all
+    that is wrong: then problems with a place are left for that.
     """
     if kept is not None:
         path = Path(kept.config) if kept.config else None
@@ -90,11 +102,13 @@ def read_sources(
     octets_of = read_octets if kept is None else kept.octets
     stamps = {path.absolute(): stamp_of(path)} if path is not None else {}
     data = _octets(path, octets_of) if path is not None else b""
-    reading = _reading(path, data, environment, kept.files if kept is not None else None)
+    contents = kept.files if kept is not None else None
+    reading = _reading(path, data, environment, contents, keeps_good=True)
     read = {**reading.contents, **({str(path.absolute()): data} if path is not None else {})}
     config = _with_plugins(reading.config, options, environment)
     rules = str(Path(options.rules).absolute()) if options.rules else config.rules_file
-    problems: list[Problem] = []
+    problems = list(reading.problems)
+    missing: set[str] = set()
     files: dict[str, bytes] = {}
     for name, each in config.rule_sets.items():
         stamps[Path(each.path)] = stamp_of(each.path)
@@ -106,6 +120,7 @@ def read_sources(
             hint = f" (tunproxy rules update {name} downloads it)" if is_fetched else ""
             message = f"{each.path}: {error.message}{hint}"
             problems.append(reading.document.problem(("rule-sets", name, "path"), message))
+            missing.add(name)
     if rules:
         stamps[Path(rules)] = stamp_of(rules)
         try:
@@ -114,6 +129,7 @@ def read_sources(
             if options.rules:
                 raise ConfigError(f"cannot read {options.rules}: {_reason(error)}") from error
             problems.append(reading.document.problem(("rules-file",), f"{rules}: {error.message}"))
+            rules = ""
     option_files = [*reading.option_files, *map(Path, files_in(options.upstream.reveal()))]
     for option_file in option_files:
         stamps[option_file] = stamp_of(option_file)
@@ -122,7 +138,7 @@ def read_sources(
             continue
         with contextlib.suppress(ValueError):  # whoever wants it tries again, and tells its place
             files[str(option_file)] = read_option_file(str(option_file)).data
-    if problems:
+    if problems and not keeps_good:
         raise ConfigProblems(problems)
     plugin_files = read_files(config.plugins) if kept is None else kept.plugin_files
     paths = [path.absolute()] if path is not None else []
@@ -143,6 +159,9 @@ def read_sources(
         tuple(dict.fromkeys(paths)),
         stamps,
         read,
+        tuple(problems),
+        frozenset(missing),
+        reading.unusable,
     )
 
 
@@ -207,11 +226,14 @@ def _reading(
     data: bytes,
     environment: Mapping[str, str],
     contents: Mapping[str, bytes] | None = None,
+    *,
+    keeps_good: bool = False,
 ) -> Reading:
     """Return the configuration at path, which holds data; None where there is none."""
     if path is None:
         return Reading(Config(), Document("", ""))
-    return read_config(data, str(path), path.absolute().parent, environment, contents)
+    folder = path.absolute().parent
+    return read_config(data, str(path), folder, environment, contents, keeps_good=keeps_good)
 
 
 def _with_plugins(config: Config, options: PolicyOptions, environment: Mapping[str, str]) -> Config:

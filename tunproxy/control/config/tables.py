@@ -78,10 +78,14 @@ class Document:
 class Checker:
     """Checks the tables of one document; what is wrong is in problems.
 
-    files are the contents of those that options name; what is not among them is read.
+    files are the contents of those that options name; what is not among them is read. With keeps_good what
+    is made of a table has all of it that is good, so that more can be checked; a mistake is told either way.
     """
 
-    def __init__(self, document: Document, files: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self, document: Document, files: Mapping[str, bytes] | None = None, *, keeps_good: bool = False
+    ) -> None:
+        self._keeps_good: Final = keeps_good
         self.document: Final = document
         self.files: Final = files or {}
         self.problems: Final[list[Problem]] = []
@@ -147,6 +151,8 @@ class Checker:
             if field.required and field.name not in given:
                 self.complain(path, f"{field.written!r} is missing", is_key=True)
                 is_good = False
+        if not is_good and self._keeps_good:
+            is_good = all(field.name in found for field in fields if field.required)
         return kind(**found) if is_good else MISSING
 
     def value(self, kind: Any, value: object, path: Path) -> Any:
@@ -199,7 +205,8 @@ class Checker:
             self.complain(path, f"expected a table, got {_called(value)}")
             return MISSING
         found = {key: self.value(kind, each, (*path, key)) for key, each in value.items()}
-        return MISSING if MISSING in found.values() else found
+        good = {key: each for key, each in found.items() if each is not MISSING}
+        return found if len(good) == len(found) else good if self._keeps_good else MISSING
 
     def _tuple(self, kind: Any, values: Sequence[object], path: Path) -> Any:
         found = [self.value(kind, each, (*path, number)) for number, each in enumerate(values)]

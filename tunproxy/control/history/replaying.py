@@ -45,9 +45,9 @@ class Judged:
         that would be used where it is "".
         """
         if rules and is_configuration(rules):
-            sources = read_sources(PolicyOptions(config=rules))
+            sources = read_sources(PolicyOptions(config=rules), keeps_good=True)
         else:
-            sources = read_sources(PolicyOptions(config=config, rules=rules))
+            sources = read_sources(PolicyOptions(config=config, rules=rules), keeps_good=True)
         return cls._of(sources)
 
     @classmethod

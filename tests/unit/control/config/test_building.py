@@ -86,7 +86,7 @@ def test_problems_with_upstreams(tmp_path: Path) -> None:
 
 
 def test_problem_with_an_upstream_hides_none_with_a_rule(tmp_path: Path) -> None:
-    """But what rules name is not looked for: it may be what cannot be made."""
+    """What rules name is there, even if it cannot be made."""
     rules = 'rules = ["DOMIAN,a,work", "DOMAIN,a,work"]\n'
     rest = '[sub-rules]\nsub = ["NETWORK,sctp,work"]\n[upstreams.work]\ntype = "sock5"\n'
     assert problems_of(tmp_path, rules + rest) == [
@@ -95,7 +95,95 @@ def test_problem_with_an_upstream_hides_none_with_a_rule(tmp_path: Path) -> None
         "tunproxy.toml:5:9: there is no type of upstream 'sock5' (did you mean 'socks5'?)",
     ]
     group = '[groups.g]\ntype = "select"\nmembers = ["gone"]\n'
-    assert [each.split(":")[1] for each in problems_of(tmp_path, rules + group)] == ["1", "4"]
+    assert problems_of(tmp_path, rules + group) == [
+        "tunproxy.toml:1:11: unknown rule type 'DOMIAN' (did you mean 'DOMAIN'?)",
+        "tunproxy.toml:1:37: unknown target 'work'",
+        "tunproxy.toml:4:13: there is no upstream or group 'gone' "
+        "(there are: COMPATIBLE, DIRECT, REJECT, REJECT-DROP, direct, drop, g, reject)",
+    ]
+
+
+def test_all_that_is_wrong_is_told_at_once_and_in_order(tmp_path: Path) -> None:
+    """Nothing of it hides anything else, and nothing that follows from something else is told."""
+    text = """
+deflaut = "work"
+rules = [
+  "RULE-SET,ads,REJECT", "RULE-SET,typo,REJECT", "GEOIP,cn,DIRECT", "DOMIAN,a,work", "DOMAIN,a,gone",
+  "DOMAIN,a,work", "DOMAIN,b,locked", "DOMAIN,c,untyped", "SUB-RULE,(NETWORK,udp),odd", "MATCH,misspelt",
+]
+[sub-rules]
+odd = "DOMAIN,a,DIRECT"
+[rule-sets.ads]
+path = "ads.txt"
+[rule-sets.typo]
+path = "typo.txt"
+behavior = "domian"
+[upstreams.work]
+type = "shadowsocks"
+server = "192.0.2.1"
+method = "rc4"
+[upstreams.locked]
+type = "http"
+server = "192.0.2.1"
+prt = 1
+password = { env = "NOT_THERE" }
+[upstreams.untyped]
+server = "192.0.2.1"
+[upstraems.misspelt]
+type = "http"
+[groups.g]
+type = "select"
+members = ["work", "gone"]
+[groups.h]
+type = "relay"
+members = ["h", "locked"]
+[dns]
+mode = "fak-ip"
+servers = ["x://192.0.2.1"]
+"""
+    places = {
+        each.split(": ")[0].removeprefix("tunproxy.toml:"): each for each in problems_of(tmp_path, text)
+    }
+    expected = {
+        "2:1": "did you mean 'default'?",
+        "4:70": "unknown rule type 'DOMIAN'",
+        "4:96": "unknown target 'gone'",
+        "8:8": "expected a list",
+        "10:9": "cannot read the file",
+        "12:9": "cannot read the file",
+        "13:13": "did you mean 'domain'?",
+        "17:11": "no Shadowsocks method 'rc4'",
+        "21:1": "did you mean 'port'?",
+        "22:21": "no environment variable 'NOT_THERE'",
+        "23:12": "'type' is missing",
+        "25:2": "did you mean 'upstreams'?",
+        "29:21": "no upstream or group 'gone'",
+        "32:13": "contains itself",
+        "34:9": "did you mean 'fake-ip'?",
+        "35:13": "no way 'x' to it",
+    }
+    assert list(places) == list(expected)
+    for place, words in expected.items():
+        assert words in places[place]
+
+
+def test_relay_that_cannot_go_through_a_member_is_told_at_that(tmp_path: Path) -> None:
+    group = '[groups.%s]\ntype = "relay"\nmembers = ["work", %s]\n'
+    named = '[upstreams.named]\ntype = "socks5"\nserver = "proxy.example"\n'
+    old = '[upstreams.old]\ntype = "socks4"\nserver = "192.0.2.1"\n'
+    text = (
+        WORK
+        + group % ("a", '"REJECT"')
+        + group % ("b", '"old", "named"')
+        + group % ("c", '"a"')
+        + named
+        + old
+    )
+    assert problems_of(tmp_path, text) == [
+        "tunproxy.toml:6:21: goes through proxies, and 'reject' is none",
+        "tunproxy.toml:9:28: upstream 'old' resolves no names, and 'named' is at 'proxy.example' "
+        "(give that one's address)",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +250,7 @@ def test_option_of_a_group_is_told_where_it_stands(tmp_path: Path, options: str,
             'members = ["wrk"]\n',
             "tunproxy.toml:6:13: there is no upstream or group 'wrk' (did you mean 'work'?)",
         ),
-        ('members = ["g"]\n', "tunproxy.toml:4:9: group 'g' contains itself: g → g"),
+        ('members = ["g"]\n', "tunproxy.toml:6:13: group 'g' contains itself: g → g"),
         ("members = []\n", "tunproxy.toml:6:11: has no members (name at least one upstream)"),
     ],
 )

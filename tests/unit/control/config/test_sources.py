@@ -47,6 +47,21 @@ def test_files_that_are_missing_are_problems_at_the_key(tmp_path: Path) -> None:
     assert "No such file or directory" in str(caught.value)
 
 
+def test_problems_are_kept_for_who_builds_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path, 'rules-file = "home.rules"\nx = 1\n' + SETS)
+    found = read_sources(PolicyOptions(config=str(path)), {}, keeps_good=True)
+    assert sorted(each.position.line for each in found.problems) == [1, 2, 4]
+    assert found.missing == {"ads"}
+    assert found.rules == ""
+    assert tmp_path / "home.rules" in found.stamps
+
+
+def test_problem_with_plugins_is_told_before_any_is_loaded(tmp_path: Path) -> None:
+    path = written(tmp_path, "[plugins]\ndeny = 'log'\n")
+    with pytest.raises(ConfigProblems, match="2:9: expected a list, got a string"):
+        read_sources(PolicyOptions(config=str(path)), {}, keeps_good=True)
+
+
 def test_missing_file_that_can_be_downloaded_is_told_how(tmp_path: Path) -> None:
     url = 'url = "https://x.example/ads"\n'
     with pytest.raises(ConfigProblems) as caught:
