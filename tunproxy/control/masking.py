@@ -4,16 +4,18 @@ What is hidden too much is a nuisance, what is hidden too little a leak. So a ke
 of its name, whatever table it is in: plugins have keys that we do not know.
 """
 
+import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final  # Any as TOML has it
 
 MASK: Final = "***"
 LEAST: Final = 4  # letters of a value that is hidden wherever it stands; our choice
 
 _SECRET: Final = re.compile(
-    r"pass|secret|token|psk|credential|authori[sz]ation|cookie|uuid|private|api[-_]?key|shared[-_]?key|^key$|[-_]key$|^auth$",
+    r"pass|pwd|secret|token|psk|credential|authori[sz]ation|cookie|uuid|private|api[-_]?key|shared[-_]?key|^key$|[-_]key$|^auth$",
     re.IGNORECASE,
 )
 _PATH: Final = re.compile(r"[-_](file|path|folder)$", re.IGNORECASE)
@@ -22,10 +24,15 @@ _STRING: Final = r"\"\"\".*?(?:\"\"\"|\Z)|'''.*?(?:'''|\Z)|\"(?:\\.|[^\"\\\n])*\
 _KEY: Final = re.compile(r"(?:(?<![\w.-])[\w.-]++|\"[^\"\n]+\"|'[^'\n]+')(?=(\s*+[=:]\s*+))")
 # that value: a string, a list, or a bare word; one that does not end goes on to the end
 _VALUE: Final = re.compile(rf"{_STRING}|\[(?:{_STRING}|[^\]\"'])*+(?:\]|\Z)|[^\s,{{}}\[\]#\"'&]+", re.DOTALL)
+# what somebody may have meant by a key that there is not
+_MEANT: Final = ("password", "passwd", "passphrase", "secret", "token")
+_NEAR: Final = 0.75  # our choice: pasword, psswd, sercet and tokn are, server and seconds are not
 # a login; the name of a resolver in front of its address is none: tls://dns.example@192.0.2.1
 _LOGIN: Final = re.compile(
-    r"(?P<head>\b[A-Za-z][\w+.-]*://)(?![a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+@[\d\[])[^/\s\"'@]+@"
+    r"(?P<head>\b[A-Za-z][\w+.-]*://)(?![a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+@[\d\[])"
+    r"(?:[^/\s\"'@:]*:[^\s\"']{0,200}|[^/\s\"']+)@"  # a password may have @ and / in it, though it must not
 )
+_BARE_LOGIN: Final = re.compile(r"(?<=[\"'])[^\s\"',@/:=]+:(?!//)[^\s\"',]+@(?=[\w\[])")  # without the scheme
 _ASKED: Final = re.compile(r"(?P<head>[?&](?P<key>[\w.-]+)=)[^&#\s\"']+")
 _PACKED: Final = re.compile(r"\b(?P<head>(?:ss|vmess|ssr)://)[A-Za-z0-9+/=_-]{8,}")
 
@@ -33,7 +40,14 @@ _PACKED: Final = re.compile(r"\b(?P<head>(?:ss|vmess|ssr)://)[A-Za-z0-9+/=_-]{8,
 def is_secret(key: str) -> bool:
     """Tell whether the value of a key is nobody's business."""
     name = key.strip("\"' ").rpartition(".")[2]
-    return _SECRET.search(name) is not None and _PATH.search(name) is None
+    if _PATH.search(name) is not None:
+        return False
+    return _SECRET.search(name) is not None or _is_misspelt(name.lower())
+
+
+@lru_cache(4096)
+def _is_misspelt(name: str) -> bool:
+    return any(difflib.get_close_matches(part, _MEANT, 1, _NEAR) for part in {name, *re.split("[-_]", name)})
 
 
 def masked(text: str) -> str:
@@ -47,6 +61,7 @@ def masked(text: str) -> str:
 def without_logins(text: str) -> str:
     """Return a text for people, in which URLs may stand, without what these have of secrets."""
     text = _LOGIN.sub(rf"\g<head>{MASK}@", text)
+    text = _BARE_LOGIN.sub(f"{MASK}@", text)
     text = _ASKED.sub(lambda found: f"{found['head']}{MASK}" if is_secret(found["key"]) else found[0], text)
     return _PACKED.sub(rf"\g<head>{MASK}", text)
 

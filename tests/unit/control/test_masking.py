@@ -31,6 +31,15 @@ SECRETS = (
     'broken = [\npassword = "hunter22',
     'broken = [\npassword = """\nhunter22',
     'secret = "hunter22"\n# it was hunter22',
+    'pasword = "hunter22"',
+    'psswd = "hunter22"',
+    'key-pasword = "hunter22"',
+    'sercet = "hunter22"',
+    'tokn = "hunter22"',
+    'pwd = "hunter22"',
+    'server = "bob:hunter22@192.0.2.1:1080"',
+    'url = "socks5://bob:hun@hunter22@192.0.2.1:1080"',
+    'url = "socks5://bob:hunt/hunter22@192.0.2.1:1080"',
 )
 
 
@@ -48,6 +57,9 @@ PLAIN = (
     'type = "socks5"\nserver = "192.0.2.1"\nport = 1080',
     'rules = ["DOMAIN,a.example,DIRECT"]',
     'password-file = "work.pw"',
+    'servers = ["192.0.2.1"]\nserve-stale = 5\nseconds = 3\nselected = "a"\nresolved = true\ntype = "x"',
+    'url = "https://cdn.example/gh/somebody/rules@release/reject.txt"',
+    'path = "~/a:b"\nrules = ["DOMAIN-REGEX,a:b@c,DIRECT"]',
     'secret = { file = "api.secret" }',
     'password = { env = "WORK" }',
     "keep = 5",
