@@ -56,7 +56,8 @@ class ProxyUpstream(OpenUpstream):
         if not host:
             raise OptionError(f"upstream {name!r}: no server is given", "server")
         if not _can_be_a_host(host):
-            raise OptionError(f"upstream {name!r}: {host!r} is neither an address nor a name", "server")
+            why = f"{host!r} is neither an address nor a name{_hint_about(host)}"
+            raise OptionError(f"upstream {name!r}: {why}", "server")
         if not 1 <= port <= 0xFFFF:
             raise OptionError(f"upstream {name!r}: {port} is not a port (1 to 65535)", "port")
         self.host: Final = host.strip("[]")
@@ -245,7 +246,17 @@ def _can_be_a_host(host: str) -> bool:
         host.encode("idna")
     except UnicodeError:
         return False
+    if ":" in host and not is_address(host.strip("[]")):
+        return False
     return host.isprintable() and not set(" /@") & set(host)
+
+
+def _hint_about(host: str) -> str:
+    """Return what to do with what somebody wrote for a host; "" where nothing comes to mind."""
+    if "://" in host or "@" in host:
+        return " (a URL stands on the command line: --upstream; here its parts are options of their own)"
+    name, colon, port = host.rpartition(":")
+    return f" (write server = {name!r}, port = {port})" if colon and port.isdecimal() and name else ""
 
 
 def is_address(host: str) -> bool:

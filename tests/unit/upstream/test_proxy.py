@@ -1,6 +1,7 @@
 """Proxies as upstreams: which way the conversation is held, and what ends it."""
 
 import asyncio
+import re
 import socket
 import ssl
 import threading
@@ -8,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tunproxy.errors import ConfigError
+from tunproxy.errors import ConfigError, OptionError
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.verdict import CONVERSE, OPEN, FlowInfo
@@ -65,6 +66,27 @@ def test_proxy_with_a_name_needs_a_coroutine() -> None:
 def test_proxy_nowhere_is_refused(host: str, port: int) -> None:
     with pytest.raises(ConfigError, match="upstream 'work'"):
         Polite("work", host, port)
+
+
+@pytest.mark.parametrize(
+    ("host", "hint"),
+    [
+        ("192.0.2.1:1080", "write server = '192.0.2.1', port = 1080"),
+        ("[2001:db8::1]:1080", "write server = '[2001:db8::1]', port = 1080"),
+        ("proxy.example:1080", "write server = 'proxy.example', port = 1080"),
+        ("socks5://proxy.example", "--upstream"),
+        ("user:password@proxy.example", "--upstream"),
+    ],
+)
+def test_proxy_with_more_than_a_host_is_told_what_to_write(host: str, hint: str) -> None:
+    with pytest.raises(OptionError, match=r"is neither an address nor a name \(.*" + re.escape(hint)) as caught:
+        Polite("work", host, 1080)
+    assert caught.value.path == ("server",)
+
+
+@pytest.mark.parametrize("host", ["2001:db8::1", "[2001:db8::1]", "fe80::1%eth0"])
+def test_proxy_may_be_at_an_ipv6_address(host: str) -> None:
+    assert Polite("work", host, 1080).is_address
 
 
 def held(server: Callable[[socket.socket], None], talk: Conversation) -> bytes:

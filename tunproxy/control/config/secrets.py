@@ -25,7 +25,7 @@ def look_up(
     environment: Mapping[str, str],
     contents: MutableMapping[str, bytes] | None = None,
 ) -> Secret:
-    """Return the secret; a relative path counts from folder, and line breaks at its end are not part of it.
+    """Return the secret, which is never empty; a relative path counts from folder, and line breaks at its end are not part of it.
 
     contents has what files hold, by path: those that are in there are not read, those that are read come to
     be in there. Raises SecretError.
@@ -33,10 +33,12 @@ def look_up(
     contents = {} if contents is None else contents
     ((kind, where),) = reference.items()
     if not isinstance(where, str) or not where:
-        raise SecretError(f"{kind} wants a string")
+        raise SecretError(f"{kind} wants the {'name of a variable' if kind == 'env' else 'path of a file'}")
     if kind == "env":
         if where not in environment:
             raise SecretError(f"there is no environment variable {where!r}")
+        if not environment[where]:
+            raise SecretError(f"environment variable {where!r} is empty")
         return Secret(environment[where])
     try:
         path = file_of(where, folder)
@@ -47,7 +49,10 @@ def look_up(
         if len(data) > MAX_SECRET:
             raise SecretError(f"{where} has more than {MAX_SECRET} octets")
         contents[str(path)] = data
-        return Secret(data.decode().rstrip("\r\n"))
+        text = data.decode().rstrip("\r\n")
+        if not text:
+            raise SecretError(f"{where} is empty")
+        return Secret(text)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise SecretError(f"cannot read {where}: {why}") from error

@@ -17,6 +17,8 @@ def test_variable_of_the_environment(tmp_path: Path) -> None:
     assert look_up({"env": "X"}, tmp_path, {"X": "geheim"}).reveal() == "geheim"
     with pytest.raises(SecretError, match="there is no environment variable 'Y'"):
         look_up({"env": "Y"}, tmp_path, {"X": "geheim"})
+    with pytest.raises(SecretError, match="environment variable 'X' is empty"):
+        look_up({"env": "X"}, tmp_path, {"X": ""})
 
 
 def test_file_is_read_without_its_last_line_break(tmp_path: Path) -> None:
@@ -29,6 +31,7 @@ def test_file_is_read_without_its_last_line_break(tmp_path: Path) -> None:
     [
         (None, "cannot read p: no such file"),
         (b"\xff", "is not UTF-8"),
+        (b"\r\n", "p is empty"),
         (bytes(MAX_SECRET + 1), "has more than"),
     ],
 )
@@ -40,8 +43,10 @@ def test_file_that_holds_no_secret(tmp_path: Path, content: bytes | None, why: s
 
 
 def test_reference_to_no_text(tmp_path: Path) -> None:
-    with pytest.raises(SecretError, match="env wants a string"):
+    with pytest.raises(SecretError, match="env wants the name of a variable"):
         look_up({"env": 3}, tmp_path, {})
+    with pytest.raises(SecretError, match="file wants the path of a file"):
+        look_up({"file": ""}, tmp_path, {})
 
 
 def test_relative_path_counts_from_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
