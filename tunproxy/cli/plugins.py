@@ -98,9 +98,9 @@ def examine(plugin: Files = None, folder: Folder = None, config: Config = "", js
     else:
         for each in found:
             took = f", imported in {each.import_seconds * 1000:.0f} ms" if each.import_seconds >= 0 else ""
-            typer.echo(f"{each.name} ({each.source}{took}): {'; '.join(each.problems) or 'ok'}")
-            for remark in each.remarks:
-                typer.echo(f"    {remark}")
+            typer.echo(f"{each.name} ({each.source}{took}): {each.problems[0] if each.problems else 'ok'}")
+            for more in (*each.problems[1:], *each.remarks):
+                typer.echo(f"    {more}")
     return 1 if any(each.problems for each in found) else 0
 
 

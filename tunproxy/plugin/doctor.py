@@ -57,8 +57,7 @@ def examine(name: str, path: str, group: str, options: dict[str, object]) -> dic
         plugins.rehearse()
         plugins.commands()
         plugins.routes()
-    problems = [*plugins.problems.values()]
-    return {"hooks": hooks, "import_seconds": round(took, 4), "problems": problems}
+    return {"hooks": hooks, "import_seconds": round(took, 4), "problems": plugins.complaints(name)}
 
 
 def main() -> None:

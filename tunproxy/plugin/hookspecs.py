@@ -114,8 +114,8 @@ def decide_flow(info: FlowInfo, upstreams: Mapping[str, Upstream], options: Any)
     a client's port to a target, a ping ("icmp", ports 0) with the first echo request of an identifier to a
     target; both begin anew after they were idle, and what was refused after ten seconds.
 
-    It may be a coroutine, which is asked about TCP flows only: datagrams cannot wait. The client waits for
-    its SYN, ACK while it runs, five seconds at most; other flows do not.
+    It may be a coroutine, which is not asked about pings. The client waits for its SYN, ACK while it runs,
+    or its datagrams are kept, five seconds at most; other flows do not wait.
 
     upstreams holds all that were contributed, by name: ``upstreams["direct"].verdict_for(info)`` sends the
     flow there. With no answer from any plugin the rules decide. A plugin that raises, takes longer than

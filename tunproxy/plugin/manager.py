@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from tunproxy.plugin import contributions
 from tunproxy.plugin.contributions import CodecType, Command, Named, Resolver, Route, RuleKind
 from tunproxy.plugin.hook import Hook as Hook
+from tunproxy.plugin.hook_checks import failure, source_of
 from tunproxy.plugin.registry import Registry
 from tunproxy.upstream.base import Upstream
 from tunproxy.upstream.types import UpstreamType
@@ -50,7 +51,7 @@ class Plugins(Registry):
                 for route in contributions.routes_in(hook({})):
                     found.setdefault((hook.plugin, route.method, route.path), route)
             except (Exception, SystemExit) as error:
-                self.complain(hook.plugin, f"contribute_routes failed: {type(error).__name__}: {error}")
+                self._blame(hook, error)
         return [(plugin, route) for (plugin, _, _), route in found.items()]
 
     def rehearse(self) -> None:
@@ -80,8 +81,11 @@ class Plugins(Registry):
                     else:
                         found[thing.name] = (hook.plugin, thing)
             except (Exception, SystemExit) as error:
-                self.complain(hook.plugin, f"{hook_name} failed: {type(error).__name__}: {error}")
+                self._blame(hook, error)
         return found
+
+    def _blame(self, hook: Hook, error: BaseException) -> None:
+        self.complain(hook.plugin, f"{hook.name} failed: {failure(error, source_of(hook.function))}")
 
     def _contributors(self, hook_name: str) -> list[Hook]:
         """Return the implementations in the order in which they contribute: first come, first served."""

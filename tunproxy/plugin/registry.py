@@ -13,11 +13,21 @@ from tunproxy.logs.about import about
 from tunproxy.plugin import contributions, hookspecs
 from tunproxy.plugin.discovery import INSTALLED, Found, PluginFile, find_installed, find_plugins
 from tunproxy.plugin.hook import Hook
-from tunproxy.plugin.hook_checks import HOOKS, import_problem, refuse_unknown, refuse_wrappers
+from tunproxy.plugin.hook_checks import (
+    HOOKS,
+    failure,
+    import_problem,
+    refuse_coroutines,
+    refuse_unknown,
+    refuse_wrappers,
+    source_of,
+)
 from tunproxy.plugin.hookspecs import PROJECT
 from tunproxy.plugin.ledger import Ledger
 from tunproxy.plugin.options import build_options
 from tunproxy.plugin.settings import PluginSettings
+
+MAX_COMPLAINTS: Final = 20  # about one plugin; our choice: each policy may have new ones
 
 _ARGUMENTS: Final = re.compile(r"for hook '(\w+)'.*Argument\(s\) \{(.*)\} are declared")
 
@@ -35,6 +45,10 @@ class Loaded:
     found: Found | None = None
 
 
+class _OptionsError(Exception):
+    """A plugin cannot say what its options are; the text says why."""
+
+
 class Registry:
     """Plugins by name, with what is wrong with those that were left out."""
 
@@ -45,6 +59,7 @@ class Registry:
         self._manager.add_hookspecs(hookspecs)
         self._loaded: Final[dict[str, Loaded]] = {}
         self._problems: Final[dict[str, str]] = {}
+        self._complaints: Final[dict[str, list[str]]] = {}
         self._left_out: Final[dict[str, Found]] = {}
         self._offered: Final[dict[str, Found]] = {}
 
@@ -52,6 +67,10 @@ class Registry:
     def problems(self) -> Mapping[str, str]:
         """What is wrong with plugins that were left out, or with what they contributed, by name."""
         return dict(self._problems)
+
+    def complaints(self, plugin: str) -> list[str]:
+        """Return what was found wrong with a plugin, MAX_COMPLAINTS at most; problems has what came last."""
+        return list(self._complaints.get(plugin, ()))
 
     @property
     def names(self) -> list[str]:
@@ -99,7 +118,7 @@ class Registry:
         try:
             plugin = found.load()
         except (Exception, SystemExit) as error:  # a module that calls sys.exit() is only a bad plugin
-            self.complain(found.name, f"cannot be imported: {import_problem(error)}")
+            self.complain(found.name, f"cannot be imported: {import_problem(error, str(found.path or ''))}")
             return False
         return self.register(plugin, found.name, found)
 
@@ -114,8 +133,14 @@ class Registry:
             refuse_unknown(self._manager, plugin)
             self._manager.check_pending()
             refuse_wrappers(self._manager, plugin)
+            refuse_coroutines(self._manager, plugin)
+            answer = self._options_answer(name)
             entry = self.settings.entry(name)
-            options = build_options(f"plugin {name}", self._schema(name), entry.options)
+            options = build_options(f"plugin {name}", contributions.options_schema(answer), entry.options)
+        except _OptionsError as error:
+            self._take_back(plugin, name)
+            self.complain(name, f"contribute_options failed: {error}")
+            return False
         except (TypeError, ValueError, pluggy.PluginValidationError) as error:
             self._take_back(plugin, name)
             self.complain(name, f"cannot be registered: {_in_words(error)}")
@@ -123,10 +148,6 @@ class Registry:
         except ConfigError as error:
             self._take_back(plugin, name)
             self.complain(name, f"cannot be configured: {str(error).removeprefix(f'plugin {name}: ')}")
-            return False
-        except (Exception, SystemExit) as error:
-            self._take_back(plugin, name)
-            self.complain(name, f"contribute_options failed: {type(error).__name__}: {error}")
             return False
         self._loaded[name] = Loaded(name, plugin, options, entry.priority, found)
         return True
@@ -166,6 +187,9 @@ class Registry:
     def complain(self, plugin: str, why: str) -> None:
         """Report what is wrong with a plugin."""
         self._problems[plugin] = why
+        known = self._complaints.setdefault(plugin, [])
+        if why not in known and len(known) < MAX_COMPLAINTS:
+            known.append(why)
         trace = _log.isEnabledFor(logging.DEBUG)
         _log.error("plugin %s %s", plugin, why, exc_info=trace, extra=about(plugin=plugin))
 
@@ -173,11 +197,14 @@ class Registry:
         """Return what hooks are sorted by: those of the highest priority that the user gave come first."""
         return -self._loaded[hook.plugin].priority if hook.plugin in self._loaded else 0
 
-    def _schema(self, name: str) -> type | None:
-        """Return the dataclass of the options of a plugin that has just been registered; raises."""
+    def _options_answer(self, name: str) -> object:
+        """Return what a plugin that has just been registered says its options are; raises _OptionsError."""
         for hook in self.hooks("contribute_options"):
             if hook.plugin == name:
-                return contributions.options_schema(hook({}))
+                try:
+                    return hook({})
+                except (Exception, SystemExit) as error:
+                    raise _OptionsError(failure(error, source_of(hook.function))) from error
         return None
 
     def _take_back(self, plugin: object, name: str) -> None:

@@ -83,6 +83,13 @@ def test_doctor_says_what_is_wrong(folder: Path) -> None:
     code, text = run("doctor")
     assert code == 1
     assert "it needs nowhere_to_be_found, which is not installed" in text
+    wrong = "from tunproxy.plugin.api import hookimpl\n"
+    wrong += "".join(f"@hookimpl\ndef contribute_{hook}(): return 5\n" for hook in ("upstreams", "routes"))
+    (folder / "bad.py").write_text(wrong)
+    told = run("doctor")[1].splitlines()
+    at = next(number for number, line in enumerate(told) if line.startswith("bad "))
+    assert told[at].endswith("contribute_upstreams failed: TypeError: 5 is no list of upstreams")
+    assert told[at + 1] == "    contribute_routes failed: TypeError: 5 is no list of routes"
     (folder / "bad.py").unlink()
     code, text = run("doctor", "--json")
     assert code == 0

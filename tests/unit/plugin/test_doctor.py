@@ -53,6 +53,11 @@ def test_diagnose_good_plugin(tmp_path: Path) -> None:
             "there is no hook 'decide_flwo' (did you mean 'decide_flow'?)",
         ),
         (GOOD.replace("x: int", "y: int"), "cannot be configured: no option 'x' (it has: y)"),
+        ("\n\n1 / 0", "cannot be imported: ZeroDivisionError: division by zero (p.py:3)"),
+        (
+            GOOD + "\n@hookimpl\ndef contribute_upstreams():\n    yield 1 / 0",
+            "contribute_upstreams failed: ZeroDivisionError: division by zero (p.py:20)",
+        ),
         ("import os; os._exit(7)", "ended the process (7): no word"),
     ],
 )
@@ -60,6 +65,14 @@ def test_diagnose_says_what_is_wrong(source: str, why: str, tmp_path: Path) -> N
     settings = PluginSettings(plugins={"p": PluginEntry(options={"x": 1})})
     (diagnosis,) = diagnose([found(tmp_path, source)], settings)
     assert why in "; ".join(diagnosis.problems)
+
+
+def test_diagnose_names_everything_that_is_wrong(tmp_path: Path) -> None:
+    source = "from tunproxy.plugin.api import hookimpl\n"
+    for hook in ("upstreams", "codecs", "rule_kinds", "routes", "commands"):
+        source += f"@hookimpl\ndef contribute_{hook}(): return 5\n"
+    (diagnosis,) = diagnose([found(tmp_path, source)])
+    assert len(diagnosis.problems) == 5, diagnosis.problems
 
 
 def test_diagnose_plugin_that_does_not_end_is_given_up(tmp_path: Path) -> None:

@@ -1,11 +1,22 @@
 """What cannot be a plugin, and what people are told about it."""
 
+from collections.abc import AsyncIterator
+
 import pluggy
 import pytest
 
 from tests.unit.plugin.test_manager import plugin
 from tunproxy.plugin import hookspecs
-from tunproxy.plugin.hook_checks import HOOKS, import_problem, refuse_unknown, refuse_wrappers
+from tunproxy.plugin.hook_checks import (
+    COROUTINES,
+    HOOKS,
+    failure,
+    import_problem,
+    refuse_coroutines,
+    refuse_unknown,
+    refuse_wrappers,
+    source_of,
+)
 from tunproxy.plugin.hookspecs import PROJECT
 
 
@@ -14,6 +25,14 @@ def manager_with(registered: object) -> pluggy.PluginManager:
     manager.add_hookspecs(hookspecs)
     manager.register(registered, "it")
     return manager
+
+
+async def waits(**offered: object) -> None:
+    """Do nothing, slowly."""
+
+
+async def waits_and_waits() -> AsyncIterator[None]:
+    yield
 
 
 def test_hooks_are_in_the_order_of_their_declaration() -> None:
@@ -29,6 +48,32 @@ def test_hook_that_there_is_not_is_refused_with_those_that_there_are() -> None:
     fine = plugin(decide_flow=lambda: None)
     refuse_unknown(manager_with(fine), fine)
     refuse_wrappers(manager_with(fine), fine)
+    refuse_coroutines(manager_with(fine), fine)
+
+
+@pytest.mark.parametrize("name", HOOKS)
+@pytest.mark.parametrize("function", [waits, waits_and_waits])
+def test_coroutine_is_refused_where_nobody_can_wait_for_it(name: str, function: object) -> None:
+    waiting = plugin(**{name: function})
+    if name in COROUTINES:
+        refuse_coroutines(manager_with(waiting), waiting)
+        return
+    words = rf"^{name} is a coroutine \(write def; these may be one: decide_flow, flow_opened, flow_closed\)"
+    with pytest.raises(TypeError, match=words):
+        refuse_coroutines(manager_with(waiting), waiting)
+
+
+def test_failure_names_the_last_line_of_the_plugins_own_file() -> None:
+    def fails() -> None:
+        int("x")  # the last line of this file that leads there
+
+    with pytest.raises(ValueError, match="invalid literal") as caught:
+        fails()
+    line = fails.__code__.co_firstlineno + 1
+    words = "ValueError: invalid literal for int() with base 10: 'x'"
+    assert failure(caught.value, source_of(fails)) == f"{words} (test_hook_checks.py:{line})"
+    assert failure(caught.value, "") == failure(caught.value, "/elsewhere.py") == words
+    assert source_of(len) == source_of(None) == ""
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tests.unit.plugin.test_manager import contributing, plugin
 from tunproxy.plugin.api import FlowInfo, Verdict, hookimpl
 from tunproxy.plugin.discovery import Found
 from tunproxy.plugin.manager import Plugins
+from tunproxy.plugin.registry import MAX_COMPLAINTS
 from tunproxy.plugin.settings import PluginEntry, PluginSettings
 
 
@@ -148,17 +149,12 @@ def test_hooks_get_the_options_that_the_user_gave() -> None:
     assert plugins.problems == {}
 
 
-def raises() -> object:
-    raise RuntimeError("broken")
-
-
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
         (optional(Options), "cannot be configured: no option 'siez' (did you mean 'size'?)"),
         (optional(None), "cannot be configured: has no options, but 'siez' is given"),
         (optional(7), "cannot be registered: 7 is no dataclass of options"),
-        (plugin(contribute_options=raises), "contribute_options failed: RuntimeError: broken"),
     ],
 )
 def test_register_plugin_whose_options_do_not_fit_leaves_it_out(bad: object, why: str) -> None:
@@ -167,6 +163,36 @@ def test_register_plugin_whose_options_do_not_fit_leaves_it_out(bad: object, why
     assert plugins.problems == {"bad": why}
     assert plugins.names == []
     assert plugins.hooks("contribute_options") == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), ValueError("broken"), SystemExit("broken")])
+def test_register_plugin_that_cannot_say_its_options_names_hook_and_line(error: BaseException) -> None:
+    def raises() -> object:
+        raise error
+
+    plugins = Plugins()
+    assert not plugins.register(plugin(contribute_options=raises), "bad")
+    place = f"test_registry.py:{raises.__code__.co_firstlineno + 1}"
+    why = f"contribute_options failed: {type(error).__name__}: broken ({place})"
+    assert plugins.problems == {"bad": why}
+    assert plugins.names == []
+
+
+def test_complaints_are_all_that_is_wrong_with_a_plugin_each_once() -> None:
+    plugins = Plugins()
+    bad = plugin(contribute_upstreams=lambda: 5, contribute_codecs=lambda: 6, contribute_routes=lambda: 7)
+    assert plugins.register(bad, "bad")
+    for _ in range(3):
+        plugins.rehearse()
+        plugins.routes()
+    assert [why.split()[0] for why in plugins.complaints("bad")] == [
+        "contribute_upstreams", "contribute_codecs", "contribute_routes",
+    ]  # fmt: skip
+    assert plugins.problems == {"bad": plugins.complaints("bad")[-1]}
+    assert plugins.complaints("good") == []
+    for number in range(100):
+        plugins.complain("bad", f"is wrong in way {number}")
+    assert len(plugins.complaints("bad")) == MAX_COMPLAINTS
 
 
 def test_argument_that_a_hook_does_not_have_is_said_in_a_line() -> None:
