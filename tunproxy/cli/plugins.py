@@ -5,6 +5,7 @@ asks for a command that is not ours.
 """
 
 import contextlib
+import importlib.util
 import keyword
 import logging
 import re
@@ -20,6 +21,8 @@ from tunproxy.errors import ConfigError, TunproxyError
 
 if TYPE_CHECKING:
     from tunproxy.plugin.settings import PluginSettings
+
+KEYS: Final = ("folder", "allow", "deny")  # of [plugins] itself
 
 app = typer.Typer(
     name="plugins",
@@ -120,7 +123,7 @@ def write_new(
     folder: Folder = None,
 ) -> int:
     """Write a plugin to begin with, and a test that passes."""
-    from tunproxy.plugin.discovery import find_installed
+    from tunproxy.plugin.discovery import find_installed, is_plugin_file
     from tunproxy.plugin.settings import PluginSettings
     from tunproxy.plugin.template import write_drop_in, write_project
 
@@ -130,6 +133,14 @@ def write_new(
         raise typer.BadParameter(f"{name!r} is a word of Python's, no module can have it (choose another)")
     if name in {found.name for found in find_installed(PluginSettings())}:
         raise typer.BadParameter(f"{name!r} is the name of an installed plugin (choose another)")
+    module = importlib.util.find_spec(name)
+    if module is not None and module.origin is not None:
+        # Tests find their own folder first: whoever imports that module there would get the plugin.
+        raise typer.BadParameter(f"{name!r} is the name of another module (choose another)")
+    if name in KEYS:
+        raise typer.BadParameter(f"{name!r} is a key of [plugins], so it can have no table (choose another)")
+    if not is_plugin_file(Path(f"{name}.py")):
+        raise typer.BadParameter(f"{name!r} is a name for tests, no plugin would be found (choose another)")
     if drop_in and into is not None:
         raise typer.BadParameter("--into and --drop-in exclude each other")
     if drop_in:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from msgspec import structs
 from typer.testing import CliRunner
 
-from tunproxy.cli.plugins import app
+from tunproxy.cli.plugins import KEYS, app
 from tunproxy.control import client
+from tunproxy.control.config.schema import PluginsConfig
 from tunproxy.control.endpoint import ALIVE, Found
 from tunproxy.errors import ConfigError
 
@@ -121,12 +123,29 @@ def test_new_bad_usage_is_told(arguments: tuple[str, ...], folder: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("class", "a word of Python's"), ("direct", "an installed plugin")]
+    ("name", "why"),
+    [
+        ("class", "a word of Python's"),
+        ("direct", "an installed plugin"),
+        ("logging", "another module"),  # Python would find this one in its place
+        ("sys", "another module"),
+        ("pytest", "another module"),
+        ("tunproxy", "another module"),
+        ("conftest", "a name for tests"),
+        ("test_it", "a name for tests"),
+        *((key, r"a key of \[plugins\]") for key in KEYS),
+    ],
 )
-def test_new_refuses_names_that_cannot_work(name: str, why: str, tmp_path: Path) -> None:
-    with pytest.raises(typer.BadParameter, match=why):
-        run("new", name, "--into", str(tmp_path))
-    assert list(tmp_path.iterdir()) == []
+def test_new_refuses_names_that_cannot_work(name: str, why: str, folder: Path, tmp_path: Path) -> None:
+    for arguments in (("--into", str(tmp_path)), ("--drop-in",)):
+        before = set(tmp_path.rglob("*"))
+        with pytest.raises(typer.BadParameter, match=why):
+            run("new", name, *arguments)
+        assert set(tmp_path.rglob("*")) == before
+
+
+def test_keys_are_those_that_the_configuration_has_beside_the_tables() -> None:
+    assert set(KEYS) == {field.encode_name for field in structs.fields(PluginsConfig)}
 
 
 def test_what_is_wrong_with_contributions_is_in_the_list_only(
