@@ -1,15 +1,19 @@
 """sing-box rule sets as they are written: JSON, versions 1 to 5, `{"version": 3, "rules": [...]}`."""
 
+import re
 from typing import Final
 
 import msgspec
 
-from tunproxy.rules.model import RuleSetContent
+from tunproxy.rules.model import Position, RuleError, RuleSetContent
 from tunproxy.rulesets.notes import Notes, broken
+from tunproxy.rulesets.relaxed_json import plain_json
 from tunproxy.rulesets.sing_rule import add_rule
 
 MIN_VERSION: Final = 1
 MAX_VERSION: Final = 5
+
+_BYTE: Final = re.compile(r" \(byte (\d+)\)$")  # how msgspec says where
 
 
 def read_sing_json(data: bytes, name: str) -> RuleSetContent:
@@ -37,10 +41,19 @@ def check_version(version: object, name: str) -> None:
 
 
 def decode_json(data: bytes, name: str) -> object:
-    """Return what JSON data stands for; raises RuleError where it is none, or nested too deeply."""
+    """Return what data, JSON with comments, stands for; raises RuleError for other data, and deep nesting."""
+    text = data.removeprefix(b"\xef\xbb\xbf")
     try:
-        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return msgspec.json.decode(plain_json(text))
     except RecursionError as error:
         raise broken(name, "not usable JSON: nested too deeply") from error
     except (msgspec.DecodeError, ValueError) as error:
-        raise broken(name, f"not JSON: {error}") from error
+        words = str(error).removeprefix("JSON is malformed: ")
+        found = _BYTE.search(words)
+        before = text[: int(found[1])] if found else b""
+        column = len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
+        position = Position(name, before.count(b"\n") + 1, column)
+        raise RuleError(position, f"not JSON: {_BYTE.sub('', words)}") from error

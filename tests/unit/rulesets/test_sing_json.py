@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.rulesets.programs import FIXTURES, check_message, damaged
-from tunproxy.rules.model import RuleError, RuleSetContent
+from tunproxy.rules.model import Position, RuleError, RuleSetContent
 from tunproxy.rulesets.sing_json import read_sing_json
 
 
@@ -27,6 +27,29 @@ def test_rules_that_cannot_be_used_are_skipped() -> None:
     assert content.exact == ["exact.example", "two.exact.example", "or.example"]
 
 
+def test_comments_and_commas_at_the_end_are_read_as_sing_box_does() -> None:
+    data = b"""// of mine
+    { "version": 3, # three
+      "rules": [ /* none
+      */ {"domain": ["a.b", "c//d",], "domain_regex": "x,]"}, ], }"""
+    assert read_sing_json(data.replace(b"c//d", b"c.d"), "x").exact == ["a.b", "c.d"]
+    assert read_sing_json(data, "x").skipped == [(Position("x", 1, 1), "rules[0]: 'c//d' is no name")]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b'{"version": 3,\n  "rules": [}', "x:2:13: not JSON: invalid character"),
+        ('\ufeff{"ä": /*\n*/ "ö" 1'.encode(), "x:2:8: not JSON: expected ',' or '}'"),
+        (b'{"version": 3, // no end', "x:1:1: not JSON: Input data was truncated"),
+    ],
+)
+def test_what_is_wrong_has_its_place(data: bytes, told: str) -> None:
+    with pytest.raises(RuleError) as caught:
+        read_sing_json(data, "x")
+    assert str(caught.value) == told
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"version": 1, "rules": 5}', b"\xff", b"[" * 100_000])
 def test_what_is_no_rule_set_is_an_error(data: bytes) -> None:
     with pytest.raises(RuleError, match=r"^x:1:1: not "):
@@ -38,4 +61,4 @@ def test_damaged_file_is_read_or_refused() -> None:
         try:
             assert isinstance(read_sing_json(copy, "x"), RuleSetContent)
         except RuleError as error:
-            check_message(error, "x:1:1: ")
+            check_message(error, "x:")
