@@ -1,7 +1,7 @@
 """Tables of rule sets for what other programs' rules name, and the files of those that stand within."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from tunproxy.cli.convert_upstreams import comment, quoted
 
 if TYPE_CHECKING:
-    from tunproxy.rulesets.convert.report import Conversion, Outcome, Source
+    from tunproxy.rulesets.convert.report import Conversion, Outcome
 
 ENDINGS: Final = {"yaml": ".yaml", "text": ".txt", "mrs": ".mrs", "json": ".json", "srs": ".srs"}
 
@@ -29,13 +29,16 @@ def set_tables(result: "Conversion", output: str) -> SetTables:
     from tunproxy.rulesets.convert.report import APPROXIMATED, EXACT, Outcome
 
     made = SetTables()
+    fetched: set[str] = set()
     for source in result.sources:
         path, form, why, more = source.location, source.form, "", ""
         if source.kind == "inline":
-            path, form = _file_of(source, Path(output).stem, made.files), "text"
+            base = f"{_plain(Path(output).stem)}-{_plain(source.name)}"
+            path, form = _free(base, ".txt", made.files), "text"
             made.files[path] = _text_of(source.items)
         elif source.kind != "file":
-            path = _plain(source.name) + ENDINGS.get(form, "")
+            path = _free(_plain(source.name), ENDINGS.get(form, ""), fetched)
+            fetched.add(path)
             is_url = source.location.startswith(("http://", "https://"))
             why = "get it, before it can be used (tunproxy rules update)" if is_url else "say where it is"
             more = f"url = {quoted(source.location)}" if is_url else f"# it was {comment(source.location)}"
@@ -49,12 +52,11 @@ def set_tables(result: "Conversion", output: str) -> SetTables:
     return made
 
 
-def _file_of(source: "Source", stem: str, taken: dict[str, bytes]) -> str:
-    """Return a name for the file of an inline set that no other has."""
-    base = f"{_plain(stem)}-{_plain(source.name)}"
-    name, number = f"{base}.txt", 2
+def _free(base: str, ending: str, taken: Container[str]) -> str:
+    """Return a name for the file of a set that no other has."""
+    name, number = f"{base}{ending}", 2
     while name in taken:
-        name, number = f"{base}-{number}.txt", number + 1
+        name, number = f"{base}-{number}{ending}", number + 1
     return name
 
 

@@ -41,6 +41,14 @@ def test_names_of_files_lead_nowhere_else() -> None:
     assert list(made.files) == ["my--a.txt", "my--a-2.txt", "my-x.txt"]
 
 
+def test_no_two_sets_are_downloaded_into_one_file() -> None:
+    sources = [Source(name, "http", "mrs", "domain", f"https://x.example/{name}") for name in ("a b", "a-b")]
+    made = set_tables(Conversion("in", sources=[*sources, sources[0]]), "o.toml")
+    assert [line for line in made.lines if line.startswith("path")] == [
+        'path = "a-b.mrs"', 'path = "a-b-2.mrs"', 'path = "a-b-3.mrs"',
+    ]  # fmt: skip
+
+
 def test_set_from_a_place_of_another_kind_has_to_be_found() -> None:
     made = set_tables(
         Conversion("in", sources=[Source("a", "http", "text", "domain", "ftp://x/y")]), "o.toml"

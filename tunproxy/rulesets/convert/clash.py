@@ -19,33 +19,40 @@ _TAKEN: Final = frozenset((
     "proxies", "proxy-groups", "rule-providers", "sub-rules", "rules", "rule", "mode", "log-level", "ipv6",
 ))  # fmt: skip
 _OURS: Final = frozenset(("DIRECT", "REJECT", "REJECT-DROP", "PASS", "COMPATIBLE", "GLOBAL"))
+_BUILT_IN: Final = {"direct": "DIRECT", "reject": "REJECT"}  # kinds of proxies that lead nowhere else
+_SAID: Final = ("name", "type", "udp")  # of such a one; whatever else it says is lost
 
 
 def convert_clash(data: bytes, name: str) -> Conversion:
     """Return the rules of a configuration; raises RuleError for what is no YAML or no mapping."""
     root = load_yaml(data, name)
     result = Conversion(name)
+    losses: dict[str, str] = {}
     for key, kind in (("proxies", "proxy"), ("proxy-groups", "group")):
         for entry in _entries(root.get(key)):
-            members = (
-                tuple(shown(member) for member in _entries(entry.get("proxies"))) if _is_map(entry) else ()
-            )
-            if _is_map(entry) and isinstance(entry.get("name"), str):
-                if kind == "proxy":
-                    result.outlets.append(clash_node(entry["name"], entry, _line_of(entry, "name")))
-                    continue
+            label = _label(entry.get("name")) if _is_map(entry) else ""
+            if not label:
+                continue
+            kind_of, place = shown(entry.get("type", "")).lower(), _line_of(entry, "name")
+            if kind == "proxy" and kind_of in _BUILT_IN:
+                result.aliases[label] = _BUILT_IN[kind_of]
+                if rest := [repr(shown(key)) for key in entry if key not in _SAID]:
+                    losses[label] = f"{', '.join(rest)} of {label}: left out"
+            elif kind == "proxy":
+                result.outlets.append(clash_node(label, entry, place))
+            else:
+                members = tuple(shown(member) for member in _entries(entry.get("proxies")))
                 keys = {shown(key): value for key, value in entry.items() if key not in _OF_GROUPS}
-                kind_of = shown(entry.get("type", "")).lower()
-                place = _line_of(entry, "name")
-                result.outlets.append(group_of(entry["name"], kind_of, members, keys, place))
+                result.outlets.append(group_of(label, kind_of, members, keys, place))
     _add_sources(result, root.get("rule-providers"))
-    known = {outlet.name for outlet in result.outlets} | _OURS
+    known = {outlet.name for outlet in result.outlets} | _OURS | set(result.aliases)
     sub_rules = root.get("sub-rules")
     if isinstance(sub_rules, dict):
         for label, rules in sub_rules.items():
             lines: list[str] = result.sub_rules.setdefault(shown(label), [])
-            _add_rules(result, rules, known | {shown(other) for other in sub_rules}, lines)
-    _add_rules(result, root.get("rules", root.get("rule")), known | set(result.sub_rules), result.lines)
+            _add_rules(result, rules, known | {shown(other) for other in sub_rules}, lines, losses)
+    rules = root.get("rules", root.get("rule"))
+    _add_rules(result, rules, known | set(result.sub_rules), result.lines, losses)
     result.others += [shown(key) for key in root if key not in _TAKEN]
     return result
 
@@ -85,7 +92,19 @@ def _entries(value: object) -> list:  # type: ignore[type-arg]  # whatever YAML 
     return value if isinstance(value, list) else []
 
 
-def _add_rules(result: Conversion, rules: object, known: set[str] | frozenset[str], into: list[str]) -> None:
+def _label(name: object) -> str:
+    """Return the name of a proxy or a group, which may be a number; "" where it has none."""
+    return "" if isinstance(name, bool) or not isinstance(name, str | int | float) else str(name)
+
+
+def _add_rules(
+    result: Conversion,
+    rules: object,
+    known: set[str] | frozenset[str],
+    into: list[str],
+    losses: dict[str, str],
+) -> None:
+    """Take a list of rules; losses says what is lost of targets that are ours under another name."""
     places = getattr(rules, "lc", None)
     for number, rule in enumerate(_entries(rules)):
         line = places.item(number)[0] + 1 if places is not None else 1
@@ -96,18 +115,22 @@ def _add_rules(result: Conversion, rules: object, known: set[str] | frozenset[st
         kind = text.partition(",")[0].upper()
         if kind == "FINAL":
             text = "MATCH" + text[len(kind) :]
-        target = _target(text)
+        fields = text.split(",")
+        at = _target_at(fields)
+        target = fields[at] if at < len(fields) else ""
         why = "" if target in known else f"the target {target!r} is declared nowhere in the file"
-        result.add(rule, line, [text], why, into)
+        if target in result.aliases and kind != "SUB-RULE":
+            fields[at], why = result.aliases[target], losses.get(target, "")
+        result.add(rule, line, [",".join(fields)], why, into)
 
 
-def _target(text: str) -> str:
-    fields = text.split(",")
+def _target_at(fields: list[str]) -> int:
+    """Return which field the target is; there may be no such field."""
     kind = fields[0].upper()
     if kind == "MATCH":
-        return fields[1] if len(fields) > 1 else ""
+        return 1
     joined = kind in ("AND", "OR", "NOT", "SUB-RULE") or kind.endswith("-REGEX")
-    return fields[-1] if joined else fields[2] if len(fields) > 2 else ""
+    return len(fields) - 1 if joined else 2
 
 
 def _add_sources(result: Conversion, providers: object) -> None:

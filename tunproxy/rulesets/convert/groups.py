@@ -46,6 +46,8 @@ def group_of(
 
 def _tested(node: Node) -> None:
     """Take how members are tested."""
+    if node.take("lazy") is False:
+        node.options["lazy"] = False
     if url := node.text("url"):
         node.options["url"] = url
     for key in ("interval", "timeout"):

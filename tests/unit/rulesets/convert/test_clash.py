@@ -59,6 +59,43 @@ def test_rules_sets_and_names() -> None:
     assert result.outlets == [Outlet("ss1", "proxy ss"), Outlet("Auto", "group url-test", ("ss1", "DIRECT"))]
 
 
+def test_proxies_that_lead_nowhere_else_are_our_own_targets() -> None:
+    data = """
+proxies:
+  - {name: 直连, type: direct, udp: true}
+  - {name: closed, type: Reject}
+  - {name: by-eth1, type: direct, interface-name: eth1}
+  - {name: 7, type: http, server: 192.0.2.1, port: 8080}
+proxy-groups:
+  - {name: 8, type: select, proxies: [直连, 7]}
+sub-rules:
+  inner: ["MATCH,直连"]
+rules:
+  - "DOMAIN-REGEX,^a{1,3}$,直连"
+  - DOMAIN,a.b,closed
+  - DOMAIN,c.d,by-eth1
+  - DOMAIN,e.f,7
+  - SUB-RULE,(DOMAIN,g.h),inner
+  - IP-CIDR,10.0.0.0/8,直连,no-resolve
+  - MATCH,8
+"""
+    result = convert_clash(data.encode(), "config.yaml")
+    assert result.lines == [
+        "DOMAIN-REGEX,^a{1,3}$,DIRECT",
+        "DOMAIN,a.b,REJECT",
+        "DOMAIN,c.d,DIRECT",
+        "DOMAIN,e.f,7",
+        "SUB-RULE,(DOMAIN,g.h),inner",
+        "IP-CIDR,10.0.0.0/8,DIRECT,no-resolve",
+        "MATCH,8",
+    ]
+    assert result.sub_rules == {"inner": ["MATCH,DIRECT"]}
+    assert result.aliases == {"直连": "DIRECT", "closed": "REJECT", "by-eth1": "DIRECT"}
+    assert result.outlets == [Outlet("7", "proxy http"), Outlet("8", "group select", ("直连", "7"))]
+    told = [(each.text, each.why) for each in result.outcomes if each.result != "exact"]
+    assert told == [("DOMAIN,c.d,by-eth1", "'interface-name' of by-eth1: left out")]
+
+
 def test_outcomes_have_the_lines_of_the_file() -> None:
     result = convert_clash(DATA, "config.yaml")
     lines = DATA.decode().split("\n")

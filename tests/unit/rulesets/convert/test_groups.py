@@ -31,6 +31,8 @@ def test_how_members_are_tested_is_kept() -> None:
     assert found("url-test", **keys) == ("group url-test", options, ())
     assert found("fallback", timeout="5", interval=0, expected_status="*")[1:] == ({"timeout": 5}, ())
     assert found("load-balance", strategy="round-robin")[1:] == ({"strategy": "round-robin"}, ())
+    assert found("fallback", lazy=False)[1:] == ({"lazy": False}, ())
+    assert found("fallback", lazy=True)[1:] == found("select", lazy=False)[1:] == ({}, ())
 
 
 @pytest.mark.parametrize(
