@@ -156,7 +156,7 @@ def surge_node(label: str, kind: str, words: list[str], line: int) -> Outlet:
             node.options["udp"] = False
         return node.outlet(server, port, "", password)
     node.take("udp-relay")
-    user, password = (user or (place[2] if len(place) > 2 else "")), (password or "".join(place[3:4]))
+    user, password = user or "".join(place[2:3]).strip('"'), password or "".join(place[3:4]).strip('"')
     if kind in ("https", "socks5-tls"):
         node.kind = kind.removesuffix("s") if kind == "https" else "socks5"
         _tls(node, {"server-name": node.text("sni"), "pin": node.text("server-cert-fingerprint-sha256")})

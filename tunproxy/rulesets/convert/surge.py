@@ -33,6 +33,8 @@ _TARGETS: Final = {
 _TAKEN: Final = ("rule", "proxy", "proxy group")
 _LOGICAL: Final = ("AND", "OR", "NOT")
 _CONDITION: Final = re.compile(r"\(\s*([A-Za-z][A-Za-z0-9-]*)\s*,")
+_LEAF: Final = re.compile(_CONDITION.pattern + r"([^(),]*)([^()]*)\)")  # a condition without others in it
+_WORD: Final = re.compile(r'((?:"[^"]*"|[^,"]|")*),')  # up to a comma; those within quotes do not count
 
 
 def convert_surge(data: bytes, name: str) -> Conversion:
@@ -52,7 +54,7 @@ def convert_surge(data: bytes, name: str) -> Conversion:
             rules.append((number, line))
         elif section in ("proxy", "proxy group") and "=" in line:
             label, _, value = line.partition("=")
-            words = [word.strip() for word in value.split(",")]
+            words = [word.strip() for word in _WORD.findall(f"{value},")]
             _add_outlet(result, targets, label.strip(), words, number, group=section == "proxy group")
     result.aliases.update(targets)
     for number, line in rules:
@@ -138,9 +140,11 @@ class _Rule:
             if inner in ("RULE-SET", "DOMAIN-SET"):
                 self.drop(f"{inner} within {kind} names no set of ours")
                 return
-        payload = _CONDITION.sub(
-            lambda match: f"({_CALLED.get(match[1].upper(), match[1].upper())},", payload
-        )
+        for leaf in _LEAF.finditer(payload):
+            if why := _leaf(leaf)[1]:
+                self.drop(why)
+                return
+        payload = _LEAF.sub(lambda leaf: _leaf(leaf)[0], payload)
         self.params(rest[2:])
         self.add([f"{kind},{payload},{self.target(rest[1] if len(rest) > 1 else '')}"])
 
@@ -184,6 +188,15 @@ class _Rule:
             self.add([f"GEOIP,{code},{self.target(fields[2])}"])
         else:
             self.drop(f"unknown list {fields[1]!r}")
+
+
+def _leaf(found: "re.Match[str]") -> tuple[str, str]:
+    """Return a condition within a logical one as we write it, and why that is impossible or ""."""
+    kind = found[1].upper()
+    if _CALLED.get(kind, kind) not in _SAME:
+        return found[0], ""  # whoever reads our rule says what is wrong
+    (ours, payload), why = _same(kind, found[2].strip())
+    return f"({ours},{payload}{found[3].rstrip()})", why
 
 
 def _same(kind: str, payload: str) -> tuple[tuple[str, str], str]:

@@ -26,6 +26,17 @@ HEAD = (
         ("PROCESS-NAME,/usr/bin/curl,Work", "PROCESS-PATH,/usr/bin/curl,Work", "exact"),
         ("PROCESS-NAME,cu*,Work", "PROCESS-NAME-WILDCARD,cu*,Work", "exact"),
         ("AND,((DOMAIN,a.com),(DEST-PORT,80)),Work", "AND,((DOMAIN,a.com),(DST-PORT,80)),Work", "exact"),
+        (
+            "AND,((SRC-IP,192.168.1.110), (Domain, example.com)),Work",
+            "AND,((SRC-IP-CIDR,192.168.1.110/32), (DOMAIN,example.com)),Work",
+            "exact",
+        ),
+        (
+            "OR,((NOT,((IP-CIDR,2001:db8::1,no-resolve))),(DEST-PORT,>=1000),(PROCESS-NAME,/bin/cu*)),Work",
+            "OR,((NOT,((IP-CIDR,2001:db8::1/128,no-resolve))),(DST-PORT,1000-65535),"
+            "(PROCESS-PATH-WILDCARD,/bin/cu*)),Work",
+            "exact",
+        ),
         ("FINAL,Pick", "MATCH,Pick", "exact"),
         ("FINAL,Pick,dns-failed", "MATCH,Pick", "approximated"),
         ("DOMAIN,a.com,REJECT-TINYGIF", "DOMAIN,a.com,REJECT", "approximated"),
@@ -55,6 +66,7 @@ def test_rule(line: str, ours: str, result: str) -> None:
         "DOMAIN,a.com",
         "AND,((URL-REGEX,x),(DOMAIN,a)),Work",
         "AND,((RULE-SET,x),(DOMAIN,a)),Work",
+        "AND,((PROTOCOL,QUIC),(DOMAIN,a)),Work",
         "EXTERNAL,x:y,Work",
         "DEST-PORT,x,Work",
     ],
@@ -75,6 +87,19 @@ def test_names_and_sets() -> None:
         Source("ads", "http", "text", "classical", "http://a/ads.list"),
         Source("ads-2", "http", "text", "classical", "http://b/ads.list"),
     ]
+
+
+def test_commas_within_quotes_divide_nothing() -> None:
+    head = '[Proxy]\nA = ss, 1.2.3.4, 8388, encrypt-method=aes-128-gcm, password="p,w"\n'
+    head += 'B = https, 1.2.3.4, 443, me, "a,b"\n'
+    found = convert_surge(f'{head}[Proxy Group]\nG = select, "A", B\n[Rule]\nFINAL,G\n'.encode(), "x")
+    assert [(outlet.server, outlet.port, outlet.password) for outlet in found.outlets[:2]] == [
+        ("1.2.3.4", 8388, "p,w"),
+        ("1.2.3.4", 443, "a,b"),
+    ]
+    assert found.outlets[2].members == ("A", "B")
+    odd = convert_surge(b'[Proxy]\nA =\nB = ss,,8388,"\nC = ss, "x\n[Rule]\nFINAL,A\n', "x")
+    assert [(outlet.server, outlet.port) for outlet in odd.outlets] == [("", 0), ("", 8388), ('"x', 0)]
 
 
 def test_damaged_file_is_read_or_refused() -> None:
