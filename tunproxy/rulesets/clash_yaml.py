@@ -13,7 +13,8 @@ from tunproxy.rulesets.behaviors import DOMAIN, add_item, add_names, check_behav
 from tunproxy.rulesets.lines import PATTERN_OCTETS, only_patterns, split_comment, text_pieces
 from tunproxy.rulesets.notes import Notes, broken
 
-_HEAD: Final = re.compile(r"(payload|rules):[ \t]*(.*)")
+_HEAD: Final = re.compile(r"[ \t]*([\"']?)(?:payload|rules)\1:[ \t]*(.*)")
+_MARKERS: Final = ("---", "...")  # of YAML's documents
 _OTHER_KEY: Final = re.compile(r"[A-Za-z_][\w-]*:([ \t]|$)")
 _PLAIN: Final = PATTERN_OCTETS + b" \t'\""
 _DASH: Final = "-"
@@ -76,8 +77,11 @@ class _Reader:
 
     def take(self, line: str, stripped: str) -> None:
         """Look at one line that is not empty."""
+        if line.rstrip() in _MARKERS:
+            return
         if self.in_list and stripped[0] == "-":
-            self.add(stripped[1:].strip(), line.index("-") + 2)
+            item = stripped[1:].strip()
+            self.add(item, len(line.rstrip()) - len(item) + 1)
             return
         head = _HEAD.fullmatch(line.rstrip())
         if head and not self.found:

@@ -12,7 +12,8 @@ from tunproxy.rules.model import RuleSetContent
 from tunproxy.rules.regexes import compile_regex
 
 MAX_NAME_LEN: Final = 253  # RFC 1035 §2.3.4, without the dot at the end
-NOT_IN_NAMES: Final = re.compile(r"[\x00-\x20\x7f/\\,;:'\"#@()\[\]{}]")
+# Marks of other lists (`||a.com^`) are here, too: whoever reads them as names hears of it.
+NOT_IN_NAMES: Final = re.compile(r"[\x00-\x20\x7f/\\,;:'\"#@()\[\]{}|^!$%&=?<>~`]")
 _PLAIN: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 MAPPED: Final = 0xFFFF  # what is above the 32 bits of an IPv4 address in an IPv6 one (RFC 4291 §2.5.5.2)
 

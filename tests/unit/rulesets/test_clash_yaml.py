@@ -23,7 +23,9 @@ payload:
     assert content == RuleSetContent(suffix=["a.com"], below=["b.com"], exact=["c.com", "d.com"])
 
 
-@pytest.mark.parametrize("head", [b"payload:", b"rules:", b"payload:  # list", b"version: 1\npayload:"])
+@pytest.mark.parametrize(
+    "head", [b"payload:", b"rules:", b"payload:  # list", b"version: 1\npayload:", b"---\n  'payload':"]
+)
 def test_heads_of_lists(head: bytes) -> None:
     assert read_yaml(head + b"\n  - a.com\n", "domain", "x").exact == ["a.com"]
 
@@ -39,13 +41,18 @@ def test_list_ends_at_the_next_key() -> None:
     assert read_yaml(b"payload:\n  - a.com\nother:\n  - b.com\n", "domain", "x").exact == ["a.com"]
 
 
+def test_ends_of_documents_are_no_items() -> None:
+    content = read_yaml(b"---\npayload:\n- a.com\n---\n- b.com\n...\n- -\n", "domain", "x")
+    assert content.exact == ["a.com", "b.com", "-"]
+
+
 def test_bad_lines_are_skipped_with_their_place() -> None:
     data = b'payload:\n  - a..com\n  - \'b.com\n  nonsense\n  - "c\\qd"\n  - e.com\n'
     content = read_yaml(data, "domain", "x")
     assert content.exact == ["e.com"]
     places = [(place.line, place.column) for place, _ in content.skipped]
-    assert places == [(2, 4), (3, 4), (4, 1), (5, 4)]
-    assert content.skipped[0][0] == Position("x", 2, 4)
+    assert places == [(2, 5), (3, 5), (4, 1), (5, 5)]
+    assert content.skipped[0][0] == Position("x", 2, 5)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,23 @@ def test_pattern_is_kept_by_its_kind(text: str, field: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "a.com.", "a..b", "a/b", "a b", "a*.com", "+.", "x" * 300, "ü" * 100]
+    "text",
+    [
+        "",
+        ".",
+        "a.com.",
+        "a..b",
+        "a/b",
+        "a b",
+        "a*.com",
+        "+.",
+        "x" * 300,
+        "ü" * 100,
+        "||a.com^",
+        "@@a.com",
+        "!x",
+        "a?.com",
+    ],
 )
 def test_bad_pattern_is_told_and_not_added(text: str) -> None:
     content = RuleSetContent()
