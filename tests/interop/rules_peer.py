@@ -138,6 +138,7 @@ class Mihomo:
         self.namespace.sysctl("net/ipv4/ip_unprivileged_port_start", "0")
         self.namespace.sysctl("net/ipv4/ip_local_port_range", "61000 65000")  # no flow comes from there
         self.log = folder / "log"
+        self.read = 0  # octets of it that are of earlier flows
         self.api = folder / "api"
         path = folder / "config.yaml"
         path.write_text(json.dumps({**base_settings(), "external-controller-unix": "api", **settings}))
@@ -181,9 +182,9 @@ class Mihomo:
         return "" if answer.status == 204 else str(json.loads(told)["message"])
 
     def answers(self, wanted: dict[str, Sent]) -> dict[str, str]:
-        """Return the targets in the log by the source of the flow, but where the process was not found."""
+        """Return the targets told since ``ask``, by the source of the flow, where the process was found."""
         found: dict[str, str] = {}
-        for line in self.text().splitlines():
+        for line in self.log.read_bytes()[self.read :].decode(errors="replace").splitlines():
             parts = ANSWER.search(line)
             if parts and parts["source"] in wanted and parts["source"] not in found:
                 sender = SENDERS[wanted[parts["source"]].sender]
@@ -195,6 +196,7 @@ class Mihomo:
         """Send flows, whose sources all differ; return the target of each by its key."""
         wanted = {flow.key: flow for flow in flows}
         assert len(wanted) == len(flows)
+        self.read = self.log.stat().st_size
         missing = list(flows)
         with self._senders() as senders:
             for _ in range(TRIES):

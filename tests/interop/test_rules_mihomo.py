@@ -94,14 +94,17 @@ def compare(folder: Path, seed: int, flows: int, *, database: bool) -> tuple[lis
     with Mihomo(folder, settings_of(world, files, database=database)) as peer:
         server = NameServer(peer.namespace.datagram("127.0.0.1", DNS_PORT), world.addresses)
         try:
-            answers = peer.ask(world.flows)
+            theirs = peer.ask(world.flows)
+            differing = [flow for flow in world.flows if ours.answer(flow) != theirs.get(flow.key)]
+            # It goes on without addresses where no resolver answers in time, as on a busy machine.
+            theirs |= peer.ask(differing)
         finally:
             server.close()
     wrong = []
-    for flow in world.flows:
-        mine, theirs = ours.answer(flow), answers.get(flow.key, "nothing")
-        if mine != theirs:
-            wrong.append(shown(world, flow, mine, theirs, seed))
+    for flow in differing:
+        mine, other = ours.answer(flow), theirs.get(flow.key, "nothing")
+        if mine != other:
+            wrong.append(shown(world, flow, mine, other, seed))
     return wrong, len(world.flows)
 
 
