@@ -99,7 +99,7 @@ class _Reader(Checker):
     """Reads one document."""
 
     def __init__(self, document: Document, folder: Path, environment: Mapping[str, str]) -> None:
-        super().__init__(document, keeps_good=True)
+        super().__init__(document, keeps_good=True, root=RelayConfig)
         self._folder: Final = folder
         self._environment: Final = environment
         self._unusable: Final[set[KeyPath]] = set()  # tables that lack a secret

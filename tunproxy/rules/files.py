@@ -62,7 +62,9 @@ def parse_rules(data: bytes, name: str = "", custom: CustomKinds = NO_CUSTOM) ->
             result.lines.append(raw.decode(errors="replace").removesuffix("\r"))
             column = len(raw[: error.start].decode()) + 1
             place = Position(name, number, column)
-            result.errors.append(RuleError(place, f"octet 0x{raw[error.start]:02x} is not UTF-8"))
+            result.errors.append(
+                RuleError(place, f"octet 0x{raw[error.start]:02x} is not UTF-8 (save the file as UTF-8)")
+            )
             continue
         result.lines.append(line)
         text = without_comment(line)

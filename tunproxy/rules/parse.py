@@ -166,6 +166,10 @@ class _Reader:
         if not kind:
             raise self.error(field.at, "no rule type (write TYPE,PAYLOAD,TARGET)")
         if kind not in KINDS and kind not in self.custom:
+            if kind.startswith("- "):
+                raise self.error(field.at, "a rule has no '- ' in front, as YAML has (leave it out)")
+            if " " in kind or ";" in kind:
+                raise self.error(field.at, f"unknown rule type {field.text!r} (write TYPE,PAYLOAD,TARGET)")
             meant = ELSEWHERE.get(kind, "") or self.similar(kind, [*KINDS, *self.custom])
             raise self.error(field.at, f"unknown rule type {field.text!r}", meant)
         if kind in forbidden:

@@ -34,7 +34,7 @@ def test_every_mistake_of_a_file_is_told() -> None:
 
 def test_octet_that_is_not_utf_8_has_a_place_and_the_file_goes_on() -> None:
     file = parse_rules("DOMAIN,bü".encode() + b"\xff.com,A\nMATCH,A", "f")
-    assert str(file.errors[0]) == "f:1:10: octet 0xff is not UTF-8"
+    assert str(file.errors[0]) == "f:1:10: octet 0xff is not UTF-8 (save the file as UTF-8)"
     assert len(file.rules) == 1
 
 

@@ -73,6 +73,9 @@ def test_sub_rule_takes_one_condition_and_names_a_list() -> None:
     ("line", "column", "message"),
     [
         ("DOMIAN,a.com,A", 1, "unknown rule type 'DOMIAN' (did you mean 'DOMAIN'?)"),
+        ("- DOMAIN,a.com,A", 1, "a rule has no '- ' in front, as YAML has (leave it out)"),
+        ("DOMAIN a.com A", 1, "unknown rule type 'DOMAIN a.com A' (write TYPE,PAYLOAD,TARGET)"),
+        ("DOMAIN;a.com;A", 1, "unknown rule type 'DOMAIN;a.com;A' (write TYPE,PAYLOAD,TARGET)"),
         ("FINAL,A", 1, "unknown rule type 'FINAL' (did you mean 'MATCH'?)"),
         ("DST-PORT,80,443,A", 13, "'443' in place of the target (write DST-PORT,80/443)"),
         ("UID,1, 2-5 ,9,A", 8, "'2-5' in place of the target (write UID,1/2-5/9)"),

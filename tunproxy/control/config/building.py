@@ -91,7 +91,7 @@ class _Builder(Checker):
     def __init__(
         self, sources: Sources, plugins: Plugins, cache: SetCache, health: Health, targets: Targets
     ) -> None:
-        super().__init__(sources.document, sources.files)
+        super().__init__(sources.document, sources.files, root=Config)
         self.problems.extend(sources.problems)
         self._sources: Final = sources
         self._config: Final = sources.config

@@ -1,5 +1,6 @@
 """The text of a configuration becomes a ``Config``; ``{ env = … }`` and ``{ file = … }`` are looked up."""
 
+import ast
 import re
 import tomllib
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from tunproxy.dns.checks import problems_of
 from tunproxy.errors import ConfigError
 from tunproxy.plugin.settings import PluginEntry, PluginSettings
 from tunproxy.rules.model import Position
+from tunproxy.rulesets.convert.detect import detect
 from tunproxy.secret import Secret
 from tunproxy.upstream.option_file import is_file_option
 
@@ -33,6 +35,17 @@ from tunproxy.upstream.option_file import is_file_option
 OPEN: Final[Mapping[str, Any]] = {"upstreams": UpstreamConfig, "groups": GroupConfig}
 BYTE_ORDER_MARK: Final = "\ufeff"
 _WHERE: Final = re.compile(r"^(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
+_NAMES: Final = re.compile(r"\((?:'[^'\\]*'(?:, |,?(?=\))))+\)")  # of a table, as Python shows a tuple
+_STRING: Final = " (a string ends in its line, with the quote that it began with)"
+# what to do about what tomllib says
+_HINTS: Final = {
+    "unclosed array": " (a comma or ] is missing)",
+    "invalid value": " (text stands in quotes)",
+    "illegal character '\\n'": _STRING,
+    'expected "\'"': _STRING,
+    "cannot overwrite a value": " (a key is there twice)",
+    "expected newline": " (each key has a line of its own, and text stands in quotes)",
+}
 
 
 @dataclass(frozen=True)
@@ -93,27 +106,40 @@ def parse_toml(data: bytes, name: str) -> tuple[str, dict[str, Any]]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
-        message = f"octet 0x{data[error.start]:02x} is not UTF-8"
+        message = f"octet 0x{data[error.start]:02x} is not UTF-8 (save the file as UTF-8)"
         raise ConfigProblems([Problem(Position(name, line, column), message)]) from None
     try:
         return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigProblems([_syntax_problem(str(error), text, name)]) from None
+        whose = detect(data)
+        hint = f" (it looks like a configuration of {whose}: see tunproxy convert)" if whose else ""
+        raise ConfigProblems([_syntax_problem(str(error), text, name, hint)]) from None
     except RecursionError:
         raise ConfigProblems([Problem(Position(name, 1, 1), "nested too deeply")]) from None
 
 
-def _syntax_problem(message: str, text: str, name: str) -> Problem:
+def _syntax_problem(message: str, text: str, name: str, hint: str) -> Problem:
     lines = text.replace("\r\n", "\n").split("\n")
     found = _WHERE.match(message)
-    words = found[1] if found else message
+    words = _in_words(found[1] if found else message)
     if found is None or found[2] is None:  # the text ends too early: show its last line that says something
         number = max((at for at, each in enumerate(lines, 1) if each.strip()), default=1)
         place = Position(name, number, len(lines[number - 1]) + 1)
     else:
         place = Position(name, int(found[2]), int(found[3]))
+    line = lines[place.line - 1] if place.line <= len(lines) else ""
+    if "\r" in line:
+        hint = hint or " (lines end in LF, or in CRLF)"
+    elif line[place.column - 1 : place.column].isalpha() or not words.startswith("invalid value"):
+        hint = hint or next((each for start, each in _HINTS.items() if words.startswith(start)), "")
     shown, caret = ShownLines("\n".join(lines)).line(place.line, place.column)
-    return Problem(place, f"not TOML: {words[:1].lower()}{words[1:]}", shown, caret)
+    return Problem(place, f"not TOML: {words}{hint}", shown, caret)
+
+
+def _in_words(message: str) -> str:
+    """Return what tomllib says, with the names of tables as they are written."""
+    words = _NAMES.sub(lambda found: f"[{'.'.join(map(str, ast.literal_eval(found[0])))}]", message)
+    return f"{words[:1].lower()}{words[1:]}"
 
 
 class _Reader(Checker):
@@ -122,7 +148,7 @@ class _Reader(Checker):
     def __init__(
         self, document: Document, folder: Path, environment: Mapping[str, str], contents: Mapping[str, bytes]
     ) -> None:
-        super().__init__(document, keeps_good=True)
+        super().__init__(document, keeps_good=True, root=Config)
         self.contents: Final = dict(contents)
         self._folder: Final = folder
         self._environment: Final = environment
@@ -168,7 +194,7 @@ class _Reader(Checker):
     def _open(self, kind: Any, tables: Any, path: KeyPath) -> dict[str, Any]:
         """Return the tables below path: what every one has, and the rest as options."""
         if not isinstance(tables, Mapping):
-            self.complain(path, "expected a table for each name")
+            self.complain(path, f"expected a table for each name, such as [{path[0]}.work]")
             return {}
         known = {each.written for each in fields_of(kind)} - {"options"}
         found = {}
@@ -296,5 +322,5 @@ class _Reader(Checker):
         for kind in ("upstreams", "groups"):
             for name in getattr(config, kind):
                 if not name or "," in name or name != name.strip():
-                    why = "a name has no comma, and no blanks around it: rules could not say it"
+                    why = "a name has letters, no comma, and no blanks around it: rules could not say it"
                     self.complain((kind, name), why, is_key=True)

@@ -25,7 +25,9 @@ def look_up(
     environment: Mapping[str, str],
     contents: MutableMapping[str, bytes] | None = None,
 ) -> Secret:
-    """Return the secret, which is never empty; a relative path counts from folder, and line breaks at its end are not part of it.
+    """Return the secret, which is never empty. Line breaks at the end of a file are not part of it.
+
+    A relative path counts from folder.
 
     contents has what files hold, by path: those that are in there are not read, those that are read come to
     be in there. Raises SecretError.

@@ -80,11 +80,19 @@ class Checker:
 
     files are the contents of those that options name; what is not among them is read. With keeps_good what
     is made of a table has all of it that is good, so that more can be checked; a mistake is told either way.
+    root is the struct of the whole document.
     """
 
     def __init__(
-        self, document: Document, files: Mapping[str, bytes] | None = None, *, keeps_good: bool = False
+        self,
+        document: Document,
+        files: Mapping[str, bytes] | None = None,
+        *,
+        keeps_good: bool = False,
+        root: type | None = None,
     ) -> None:
+        fields = [] if root is None else fields_of(root)
+        self._at_the_top: Final = frozenset(field.written for field in fields if not _is_table(field.kind))
         self._keeps_good: Final = keeps_good
         self.document: Final = document
         self.files: Final = files or {}
@@ -137,7 +145,8 @@ class Checker:
         for key, value in table.items():
             field = by_key.get(key)
             if field is None:
-                hint = did_you_mean(key, [each.written for each in fields])
+                known = [each.written for each in fields]
+                hint = self._elsewhere(fields, key, path) or did_you_mean(key, known)
                 self.complain((*path, key), f"unknown key {key!r}{hint}", is_key=True)
                 is_good = False
                 continue
@@ -154,6 +163,16 @@ class Checker:
         if not is_good and self._keeps_good:
             is_good = all(field.name in found for field in fields if field.required)
         return kind(**found) if is_good else MISSING
+
+    def _elsewhere(self, fields: Sequence[_Field], key: str, path: Path) -> str:
+        """Return a hint that a key belongs into a table within this one, or above all tables; "" for none."""
+        if path and key in self._at_the_top:
+            return f" (it is within [{'.'.join(map(str, path))}] here: write it above the first [table])"
+        for field in fields:
+            for kind in typing.get_args(field.kind) or (field.kind,):
+                if is_struct(kind) and key in {each.written for each in fields_of(kind)}:
+                    return f" (it is one of {field.written}: {field.written}.{key} = …)"
+        return ""
 
     def value(self, kind: Any, value: object, path: Path) -> Any:
         """Return value as kind; MISSING, with problems, where it is none."""
@@ -216,6 +235,11 @@ class Checker:
 def is_struct(kind: Any) -> bool:
     """Return whether kind is a struct, or a dataclass, whose fields are checked one by one."""
     return isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind))
+
+
+def _is_table(kind: Any) -> bool:
+    """Return whether what kind means is written as a table, or may be."""
+    return is_struct(kind) or typing.get_origin(kind) is dict or any(map(is_struct, typing.get_args(kind)))
 
 
 def fields_of(kind: Any) -> list[_Field]:

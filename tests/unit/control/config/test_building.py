@@ -190,6 +190,8 @@ def test_relay_that_cannot_go_through_a_member_is_told_at_that(tmp_path: Path) -
     ("table", "problem"),
     [
         ('type = "socks5"\npassword = "x"\n', "4:13: a password without a user"),
+        ('type = "https"\npin = "x"\n', "4:1: unknown key 'pin' (it is one of tls: tls.pin = …)"),
+        ('type = "http"\nrules = []\n', "4:1: unknown key 'rules' (it is within [upstreams.a] here: write"),
         ('type = "socks5"\nport = 0\n', "4:8: 0 is not a port (1 to 65535)"),
         ('type = "http"\ncodecs = ["zstd", "zip"]\n', "4:20: there is no codec 'zip'"),
         ('type = "http"\ncodecs = "zstd, zip"\n', "4:11: there is no codec 'zip'"),

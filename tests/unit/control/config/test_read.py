@@ -68,9 +68,9 @@ def test_plain_password_is_not_shown_either() -> None:
     [
         ("a = [", "t.toml:1:6: not TOML: invalid value"),
         ("x = 1\nb = = 3\n", "t.toml:2:5: not TOML: invalid value"),
-        (b"x = 1\nb = \xff\n", "t.toml:2:5: octet 0xff is not UTF-8"),
+        (b"x = 1\nb = \xff\n", "t.toml:2:5: octet 0xff is not UTF-8 (save the file as UTF-8)"),
         ("defalt = 'x'\n", "t.toml:1:1: unknown key 'defalt' (did you mean 'default'?)"),
-        ("upstreams = 3\n", "t.toml:1:13: expected a table for each name"),
+        ("upstreams = 3\n", "t.toml:1:13: expected a table for each name, such as [upstreams.work]"),
         ("[upstreams]\na = 3\n", "t.toml:2:5: expected a table, such as [upstreams.a]"),
         ("[upstreams.a]\nport = 3\n", "t.toml:1:12: 'type' is missing"),
         ("[groups.a]\ntype = 'x'\nmembers = 'y'\n", "t.toml:3:12: expected a list, got a string"),
@@ -88,7 +88,7 @@ def test_plain_password_is_not_shown_either() -> None:
         ),
         (
             "[upstreams.'a,b']\ntype = 'x'\n",
-            "t.toml:1:12: a name has no comma, and no blanks around it: rules could not say it",
+            "t.toml:1:12: a name has letters, no comma, and no blanks around it: rules could not say it",
         ),
         ("[device]\nmtu = 12\n", "t.toml:2:7: cannot use mtu 12: must be 1280 to 65535"),
         ("[device]\nworkers = 'many'\n", "t.toml:2:12: cannot use 'many' workers: must be 1 to 64, or auto"),
@@ -113,6 +113,56 @@ def test_plain_password_is_not_shown_either() -> None:
 )
 def test_problem_has_its_place(text: str | bytes, problem: str) -> None:
     assert problems_of(text) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("rules = [\n  'a'\n  'b'\n]\n", "3:3: not TOML: unclosed array (a comma or ] is missing)"),
+        ("default = DIRECT\n", "1:11: not TOML: invalid value (text stands in quotes)"),
+        ("[dns]\n[dns]\n", "2:5: not TOML: cannot declare [dns] twice"),
+        ("[groups.a]\n[groups.a]\n", "2:10: not TOML: cannot declare [groups.a] twice"),
+        (
+            "[dns]\nmode = 'off'\nmode = 'off'\n",
+            "3:13: not TOML: cannot overwrite a value (a key is there twice)",
+        ),
+        ("default = 'a\n", '1:13: not TOML: expected "\'" (a string ends in its line'),
+        (
+            "a = 1\rb = 2\r",
+            "1:6: not TOML: expected newline or end of document after a statement (lines end in LF",
+        ),
+        (
+            "a = 1 2\n",
+            "1:7: not TOML: expected newline or end of document after a statement (each key has a line",
+        ),
+        (
+            "proxies:\n  - name: a\n",
+            "1:8: not TOML: expected '=' after a key in a key/value pair (it looks like",
+        ),
+        (
+            '{"outbounds": []}',
+            "1:1: not TOML: invalid statement (it looks like a configuration of sing-box: see",
+        ),
+    ],
+)
+def test_text_that_is_no_toml_is_told_with_what_to_do(text: str, problem: str) -> None:
+    (found,) = problems_of(text)
+    assert found.startswith(f"t.toml:{problem}")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("mtu = 1400\n", "1:1: unknown key 'mtu' (it is one of device: device.mtu = …)"),
+        (
+            "[dns]\nrules = []\n",
+            "2:1: unknown key 'rules' (it is within [dns] here: write it above the first [table])",
+        ),
+        ("[dns]\nserver = []\n", "2:1: unknown key 'server' (did you mean 'servers'?)"),
+    ],
+)
+def test_key_in_the_wrong_table_is_told_where_it_belongs(text: str, problem: str) -> None:
+    assert problems_of(text) == [f"t.toml:{problem}"]
 
 
 def test_problems_of_all_tables_are_told_at_once() -> None:
