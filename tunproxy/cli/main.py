@@ -282,29 +282,32 @@ def check_config(
     Nothing is started or connected to. The exit code is 2 where something is wrong.
     """
     from tunproxy.cli.status_text import describe_policy
+    from tunproxy.control.config.plugin_names import wrong_options
     from tunproxy.control.config.sources import read_sources
     from tunproxy.control.policy import build_policy, load_plugins
 
     if file and config:
         raise typer.BadParameter("FILE and --config exclude each other")
     sources = read_sources(options.policy(file or config, rules, upstream, plugin), keeps_good=True)
-    defaults.with_device(defaults.PathSettings(), sources.config.device)
+    placed: dict[str, str] = {}
     with plugin_commands.overheard() as said:
         try:
             with showing("reading rules and rule sets"):
                 plugins = load_plugins(sources)
+                placed = {each.message: str(each) for each in wrong_options(sources.document, plugins)}
                 policy = build_policy(sources, plugins)
         except TunproxyError:  # which may be because of what was said
             for line in said:
-                _tell(f"warning: {line}")
+                _tell(f"warning: {placed.get(line, line)}")
             raise
+    defaults.with_device(defaults.PathSettings(), sources.config.device)
     for notice in policy.parts.notices:
         _tell(f"warning: {notice}")
     for line in policy.parts.unread():
         _tell(f"warning: {line}")
     said += [f"plugin {name} {why}" for name, why in plugins.problems.items()]
     for line in dict.fromkeys(said):
-        _tell(f"warning: {line}")
+        _tell(f"warning: {placed.get(line, line)}")
     typer.echo(describe_policy(policy.summary()))
     return 0
 

@@ -118,6 +118,8 @@ class Hosts:
             name_of(name.removeprefix("+").removeprefix("."))
             if len(values) == 1 and not is_address(values[0]):
                 name_of(values[0])
+                if values[0].rstrip(".").rpartition(".")[2].isdecimal():
+                    raise ValueError(f"{values[0]!r} is neither an address nor a name")
                 found = _Addresses((), values[0].lower().rstrip("."))
             else:
                 found = _Addresses(values)

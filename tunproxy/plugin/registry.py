@@ -8,7 +8,7 @@ from typing import Final
 
 import pluggy
 
-from tunproxy.errors import ConfigError
+from tunproxy.errors import ConfigError, OptionError
 from tunproxy.logs.about import about
 from tunproxy.plugin import contributions, hookspecs
 from tunproxy.plugin.discovery import INSTALLED, Found, PluginFile, find_installed, find_plugins
@@ -60,6 +60,7 @@ class Registry:
         self._loaded: Final[dict[str, Loaded]] = {}
         self._problems: Final[dict[str, str]] = {}
         self._complaints: Final[dict[str, list[str]]] = {}
+        self._wrong_options: Final[dict[str, tuple[str | int, ...]]] = {}
         self._left_out: Final[dict[str, Found]] = {}
         self._offered: Final[dict[str, Found]] = {}
 
@@ -71,6 +72,11 @@ class Registry:
     def complaints(self, plugin: str) -> list[str]:
         """Return what was found wrong with a plugin, MAX_COMPLAINTS at most; problems has what came last."""
         return list(self._complaints.get(plugin, ()))
+
+    @property
+    def wrong_options(self) -> Mapping[str, tuple[str | int, ...]]:
+        """Which option is wrong, as in ``OptionError``, of plugins whose options cannot be used, by name."""
+        return dict(self._wrong_options)
 
     @property
     def names(self) -> list[str]:
@@ -147,6 +153,7 @@ class Registry:
             return False
         except ConfigError as error:
             self._take_back(plugin, name)
+            self._wrong_options[name] = error.path if isinstance(error, OptionError) else ()
             self.complain(name, f"cannot be configured: {str(error).removeprefix(f'plugin {name}: ')}")
             return False
         self._loaded[name] = Loaded(name, plugin, options, entry.priority, found)

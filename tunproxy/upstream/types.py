@@ -18,6 +18,7 @@ from tunproxy.upstream.tls_options import TLS, TlsOptions
 
 _LIKE: Final = "it must be like socks5://user:password@host:port"
 
+_STEP: Final = re.compile(r"\.([\w-]+)|\[(\d+)\]")
 _SECRET_OPTIONS: Final = ("password", "key_password", "psk")
 
 URL_NAME: Final = "upstream"  # what an upstream from the command line is called
@@ -151,12 +152,12 @@ def convert_table(
 ) -> object:
     """Return table as an instance of schema, a dataclass of options; every key is one of its fields.
 
-    what begins the message of the ConfigError that is raised where a value is of another type, or missing.
+    what begins the message of the OptionError that is raised where a value is of another type, or missing.
     """
     try:
         converted: object = msgspec.convert(dict(table), schema, dec_hook=partial(_decode, files or {}))
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{what}: {_worded(error)}") from error
+        raise OptionError(f"{what}: {_worded(error)}", *_path(error)) from error
     return converted
 
 
@@ -183,6 +184,12 @@ def _decode(files: Mapping[str, bytes], kind: type, value: object) -> object:
     if kind is Secret and isinstance(value, (str, Secret)):
         return value if isinstance(value, Secret) else Secret(value)
     raise TypeError(f"expected {kind.__name__.lower()}, got {type(value).__name__}")
+
+
+def _path(error: msgspec.ValidationError) -> list[str | int]:
+    """Return the way to the value that is wrong, which the library writes like ``$.tls.pin[1]``."""
+    parts = _STEP.findall(str(error).partition(" - at `$")[2])
+    return [name or int(number) for name, number in parts]
 
 
 def _worded(error: msgspec.ValidationError) -> str:

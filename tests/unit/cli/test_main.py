@@ -308,6 +308,21 @@ def test_check_tells_what_is_wrong_with_a_plugin_once(
     ]
 
 
+def test_check_tells_of_options_of_plugins_and_of_the_device_with_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    config = tmp_path / "my.toml"
+    config.write_text("[plugins.log]\nfil = 'x'\n")
+    assert main.run(["check", str(config)]) == 0
+    assert f"tunproxy: warning: {config}:2:8: plugin log cannot be configured:" in capfd.readouterr().err
+    config.write_text("[device]\nmemory = '1X'\nmtu = 5\n")
+    assert main.run(["check", str(config)]) == 2
+    told = capfd.readouterr().err
+    assert f"{config}:2:11: '1X' is not a size" in told
+    assert f"{config}:3:7: cannot use mtu 5" in told
+
+
 def test_want_of_memory_is_told(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     def none_left(options: object, **_: object) -> None:
         raise MemoryError

@@ -97,6 +97,7 @@ def test_localhost_is_the_clients_own() -> None:
     ("entry", "why"),
     [
         ({"a.example": ["192.0.2.1", "b.example"]}, "hosts entry 'a.example'"),
+        ({"a.example": "1.2.3"}, "'1.2.3' is neither an address nor a name"),
         ({"a..example": "192.0.2.1"}, "'a..example' is no host name"),
         ({"a.example": "b..example"}, "'b..example' is no host name"),
         ({"a.example": "A.example"}, "alias of itself"),

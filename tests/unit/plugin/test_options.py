@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tunproxy.errors import ConfigError
+from tunproxy.errors import OptionError
 from tunproxy.plugin.options import build_options
 from tunproxy.secret import Secret
 
@@ -27,18 +27,21 @@ def test_build_options_takes_a_secret_that_was_read_already() -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "table", "why"),
+    ("schema", "table", "why", "path"),
     [
-        (Options, {"server": "a", "prots": []}, r"no option 'prots' \(did you mean 'ports'\?\)"),
-        (Options, {"server": "a", "zzz": 1}, r"no option 'zzz' \(it has: server, ports, token\)"),
-        (Options, {}, "missing required field `server`"),
-        (Options, {"server": "a", "ports": ["x"]}, r"ports\[0\]: expected `int`"),
-        (None, {"x": 1}, "has no options, but 'x' is given"),
+        (Options, {"server": "a", "prots": []}, r"no option 'prots' \(did you mean 'ports'\?\)", ("prots",)),
+        (Options, {"server": "a", "zzz": 1}, r"no option 'zzz' \(it has: server, ports, token\)", ("zzz",)),
+        (Options, {}, "missing required field `server`", ()),
+        (Options, {"server": "a", "ports": [1, "x"]}, r"ports\[1\]: expected `int`", ("ports", 1)),
+        (None, {"x": 1}, "has no options, but 'x' is given", ("x",)),
     ],
 )
-def test_build_options_wrong_table_is_told(schema: type | None, table: dict[str, object], why: str) -> None:
-    with pytest.raises(ConfigError, match=f"plugin x: .*{why}"):
+def test_build_options_wrong_table_is_told(
+    schema: type | None, table: dict[str, object], why: str, path: tuple[str | int, ...]
+) -> None:
+    with pytest.raises(OptionError, match=f"plugin x: .*{why}") as caught:
         build_options("plugin x", schema, table)
+    assert caught.value.path == path
 
 
 def test_build_options_without_schema_is_none() -> None:

@@ -163,6 +163,8 @@ def test_register_plugin_whose_options_do_not_fit_leaves_it_out(bad: object, why
     assert plugins.problems == {"bad": why}
     assert plugins.names == []
     assert plugins.hooks("contribute_options") == []
+    wrong = {"bad": ("siez",)} if "cannot be configured" in why else {}
+    assert plugins.wrong_options == wrong
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), ValueError("broken"), SystemExit("broken")])

@@ -23,7 +23,7 @@ from tunproxy.plugin.manager import Plugins
 from tunproxy.plugin.rule_kinds import custom_kinds
 from tunproxy.rules.build import Builder
 from tunproxy.rules.compile import BUILT_IN, PASS, compile_rules, needed_sets, unknown_references
-from tunproxy.rules.files import Notice, parse_rules
+from tunproxy.rules.files import Notice, oddities, parse_rules
 from tunproxy.rules.kinds import CustomKinds
 from tunproxy.rules.model import Position, Rule, RuleError, RuleSetContent
 from tunproxy.rules.parse import parse_rule
@@ -301,7 +301,9 @@ class _Builder(Checker):
             lead = len(text) - len(text.lstrip()) if spot.exact else 0
             position = Position(self.document.name, spot.line, spot.column + lead)
             try:
-                found.append(parse_rule(stripped, position, self._custom))
+                rule = parse_rule(stripped, position, self._custom)
+                found.append(rule)
+                self._notices.extend(Notice(position, why) for why in oddities(rule.condition))
             except RuleError as error:
                 self._complain_of(error, self.document.lines, exact=spot.exact, path=here)
         return found

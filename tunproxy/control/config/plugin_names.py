@@ -1,8 +1,8 @@
-"""What the configuration says of plugins that there are not: hardly meant, and told."""
+"""What the configuration says of plugins: that there are not, or of options that they have not."""
 
 from tunproxy.control.config.positions import Path
 from tunproxy.control.config.problems import did_you_mean
-from tunproxy.control.config.tables import Document
+from tunproxy.control.config.tables import Checker, Document
 from tunproxy.plugin.manager import Plugins
 from tunproxy.plugin.settings import PluginSettings
 from tunproxy.rules.files import Notice
@@ -21,4 +21,17 @@ def unknown_plugins(document: Document, settings: PluginSettings, plugins: Plugi
         )
         for name, path in named
         if name not in known and path in document.places.keys
+    ]
+
+
+def wrong_options(document: Document, plugins: Plugins) -> list[Notice]:
+    """Return what is wrong with plugins that cannot be configured, with the place of the option."""
+    checker = Checker(document)
+    return [
+        Notice(
+            document.position_of(checker.place_of(path, ("plugins", name))),
+            f"plugin {name} {plugins.problems[name]}",
+        )
+        for name, path in plugins.wrong_options.items()
+        if ("plugins", name) in document.places.keys
     ]

@@ -104,9 +104,9 @@ class Checker:
 
     def complain_of(self, error: OptionError, table: Path, message: str = "") -> None:
         """Add what is wrong with an option of a table, where it stands; message may replace the error's."""
-        self.complain(self._place_of(error.path, table), message or str(error))
+        self.complain(self.place_of(error.path, table), message or str(error))
 
-    def _place_of(self, option: Path, table: Path) -> Path:
+    def place_of(self, option: Path, table: Path) -> Path:
         """Return the path of an option as it is written, or else of what is nearest to it: the table itself.
 
         What has its place in a table may be beside that, for short.

@@ -167,6 +167,18 @@ servers = ["x://192.0.2.1"]
         assert words in places[place]
 
 
+def test_rule_that_never_matches_is_noticed_in_the_configuration_as_in_a_file(tmp_path: Path) -> None:
+    text = "DOMAIN,a,DIRECT,no-resolve"
+    inside = built(written(tmp_path, f'rules = [\n  "{text}",\n]\n[sub-rules]\ns = ["{text}"]\n'))
+    beside = built(written(tmp_path, 'rules-file = "a.rules"\n', a_rules=text))
+    places = [
+        [f"{each.position.line}:{each.position.column}" for each in parts.notices]
+        for parts in (inside, beside)
+    ]
+    assert places == [["2:4", "5:7"], ["1:1"]]
+    assert len({each.message for parts in (inside, beside) for each in parts.notices}) == 1
+
+
 def test_relay_that_cannot_go_through_a_member_is_told_at_that(tmp_path: Path) -> None:
     group = '[groups.%s]\ntype = "relay"\nmembers = ["work", %s]\n'
     named = '[upstreams.named]\ntype = "socks5"\nserver = "proxy.example"\n'

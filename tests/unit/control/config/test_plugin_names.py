@@ -1,11 +1,12 @@
 """Plugins that the configuration names and nobody has."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from tests.unit.control.policies import plugins_for, sources_of, use_tree_plugins, written
-from tunproxy.control.config.plugin_names import unknown_plugins
+from tunproxy.control.config.plugin_names import unknown_plugins, wrong_options
 from tunproxy.control.policy import build_policy
 
 TEXT = """[plugins]
@@ -42,3 +43,13 @@ def test_they_are_among_the_notices_of_a_policy(tmp_path: Path) -> None:
 def test_configuration_without_a_word_of_plugins_has_none(tmp_path: Path) -> None:
     sources = sources_of(written(tmp_path, ""))
     assert unknown_plugins(sources.document, sources.config.plugins, plugins_for(sources)) == []
+
+
+def test_option_that_a_plugin_has_not_is_told_with_its_place(tmp_path: Path) -> None:
+    path = written(tmp_path, "[plugins.log]\nfil = 'x'\n[plugins.direct]\n")
+    sources = sources_of(path)
+    plugins = plugins_for(sources)
+    assert not plugins.register(import_module("tunproxy_plugins.log"), "log")
+    assert [str(each) for each in wrong_options(sources.document, plugins)] == [
+        f"{path}:2:8: plugin log cannot be configured: no option 'fil' (did you mean 'file'?)"
+    ]
