@@ -23,8 +23,10 @@ from tunproxy.relay.passwords import PasswordHash
 from tunproxy.relay.settings import RelayConfig
 from tunproxy.relay.targets import parse_entry
 from tunproxy.relay.tls_server import make_context
+from tunproxy.rulesets.files import read_up_to
 from tunproxy.secret import Secret
 
+MAX_FILE: Final = 16 << 20  # octets: room for 100,000 users
 MAX_USER: Final = 255  # octets (RFC 1929 §2)
 MAX_WORKERS: Final = 256
 MAX_CONNECTIONS: Final = 1_000_000
@@ -35,10 +37,12 @@ MAX_SECONDS: Final = 1_000_000
 def read_file(path: str, environment: Mapping[str, str] = os.environ) -> RelayConfig:
     """Return what a file says; raises ConfigError."""
     try:
-        data = Path(path).expanduser().read_bytes()
+        data = read_up_to(Path(path).expanduser(), MAX_FILE + 1)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise ConfigError(f"cannot read {path}: {why}") from error
+    if len(data) > MAX_FILE:
+        raise ConfigError(f"cannot read {path}: it has more than {MAX_FILE} octets")
     return read_config(data, path, Path(path).expanduser().resolve().parent, environment)
 
 
@@ -114,7 +118,8 @@ class _Reader(Checker):
             try:
                 attempt()
             except OptionError as error:
-                self.complain_of(error, path)
+                if not self.follows(error, path):
+                    self.complain_of(error, path)
             except ConfigError as error:
                 self.complain(path, str(error))
         return config
@@ -155,10 +160,14 @@ class _Reader(Checker):
 
 
 def _passwords(tree: dict[str, Any]) -> list[str]:
-    """Return the passwords that stand under the names of users, which no key gives away."""
+    """Return the passwords that stand under the names of users, which no key gives away.
+
+    In [users] there ought to be tables, but who begins may well write joe = "password" there.
+    """
     shadowsocks = tree.get("shadowsocks")
-    users = shadowsocks.get("users") if isinstance(shadowsocks, dict) else None
-    return [each for each in users.values() if isinstance(each, str)] if isinstance(users, dict) else []
+    tables = [tree.get("users"), shadowsocks.get("users") if isinstance(shadowsocks, dict) else None]
+    users = [each for table in tables if isinstance(table, dict) for each in table.values()]
+    return [each for each in users if isinstance(each, str)]
 
 
 def _check_number(value: float, least: float, most: float) -> None:
@@ -178,7 +187,7 @@ def _check_user(name: str) -> None:
 
 def _check_password(password: Secret | None, hashed: Secret | None) -> None:
     if (password is None) == (hashed is None):
-        raise ConfigError("give one of password and password-hash")
+        raise OptionError("give one of password and password-hash", "password")
     if hashed is not None:
         try:
             PasswordHash(hashed.reveal())

@@ -1,8 +1,11 @@
 """Rule-set files: open them, find out what they are, read them. No other module but mmdb opens files."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from io import FileIO
+from typing import Final
 
 from tunproxy.rules.model import RuleSetContent
 from tunproxy.rulesets.adguard import read_adguard
@@ -80,8 +83,7 @@ def read_octets(path: str | os.PathLike[str]) -> bytes:
     """Return what a file holds; raises RuleError where it cannot be read or is larger than MAX_FILE."""
     name = os.fspath(path)
     try:
-        with open(path, "rb") as file:
-            data = b"".join(_parts(file))
+        data = read_up_to(path, MAX_FILE + 1)
     except OSError as error:
         raise broken(name, f"cannot read the file: {error.strerror}") from error
     if len(data) > MAX_FILE:
@@ -89,14 +91,34 @@ def read_octets(path: str | os.PathLike[str]) -> bytes:
     return data
 
 
-def _parts(file: BinaryIO) -> Iterator[bytes]:
-    """Yield what a file holds, until that is more than MAX_FILE; room is made for what is there only."""
-    left = MAX_FILE
-    while left >= 0:
-        part = file.read(PART)
+def read_up_to(path: str | os.PathLike[str], most: int) -> bytes:
+    """Return what a file holds, most octets of it at most; raises OSError.
+
+    It may be a pipe, as a shell's ``<(command)`` is. One that nobody writes to is an error: whoever waited
+    for that would wait for ever, and a reload with him.
+    """
+    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+        first = file.read(min(PART, most)) if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode) else None
+        if first == b"":
+            raise OSError(errno.EPIPE, "it is a pipe that nobody writes to", os.fspath(path))
+        os.set_blocking(file.fileno(), True)
+        return b"".join(_parts(file, first or b"", most))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _parts(file: FileIO, first: bytes, most: int) -> Iterator[bytes]:
+    """Yield first and what comes behind it, until that is enough; room is made for what is there only."""
+    part, left = first, most
+    if part:
+        yield part
+    while left > len(part):
+        left -= len(part)
+        part = file.read(min(PART, left)) or b""
         if not part:
             return
-        left -= len(part)
         yield part
 
 

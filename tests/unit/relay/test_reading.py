@@ -147,4 +147,27 @@ key = "key.pem"
     with pytest.raises(ConfigProblems) as caught:
         config_of(text)
     places = [f"{each.position.line}:{each.position.column}" for each in caught.value.problems]
-    assert places == ["2:11", "3:10", "5:21", "6:9", "7:8", "8:1", "10:11", "11:9", "13:12", "14:11", "16:2"]
+    assert places == ["2:11", "3:10", "5:21", "6:9", "8:1", "10:11", "11:9", "13:12", "14:11", "16:2"]
+
+
+def test_misspelt_option_is_told_and_not_what_follows_from_it() -> None:
+    with pytest.raises(ConfigProblems) as caught:
+        config_of("[users.joe]\npasword = 'hunter22'\n")
+    assert [problem.message for problem in caught.value.problems] == [
+        "unknown key 'pasword' (did you mean 'password'?)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[users]\njoe = 'hunter22'", "[users.joe]\npasword = 'hunter22'", "[users.joe]\npassword = hunter22"],
+)
+def test_password_in_the_wrong_place_is_not_shown(text: str) -> None:
+    with pytest.raises(ConfigProblems) as caught:
+        config_of(text)
+    assert "hunter22" not in str(caught.value)
+
+
+def test_file_that_has_no_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot read /dev/zero: it has more than"):
+        read_file("/dev/zero")

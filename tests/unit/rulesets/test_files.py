@@ -1,5 +1,7 @@
 """Files, and what is in them."""
 
+import os
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from tests.unit.rulesets.test_geoip import DATA as GEOIP
 from tests.unit.rulesets.test_geosite import DATA as GEOSITE
 from tunproxy.rules.model import RuleError
 from tunproxy.rulesets import files
-from tunproxy.rulesets.files import FORMATS, detect, parse_set, read_octets, read_set
+from tunproxy.rulesets.files import FORMATS, detect, parse_set, read_octets, read_set, read_up_to
 
 
 @pytest.mark.parametrize(
@@ -99,3 +101,38 @@ def test_reading_takes_no_more_room_than_the_file(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert most < 4 * path.stat().st_size
+
+
+def test_pipe_that_nobody_writes_to_is_no_file(tmp_path: Path) -> None:
+    """Nobody would ever come back from a reload that waits for one."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(RuleError, match="cannot read the file: it is a pipe that nobody writes to"):
+        read_octets(path)
+    with pytest.raises(OSError, match="pipe"):
+        read_up_to(path, 5)
+
+
+def test_pipe_that_somebody_writes_to_is_read_to_its_end() -> None:
+    """As a shell's <(command) is, whenever that comes to say something."""
+    ours, theirs = os.pipe()
+
+    def write() -> None:
+        for _ in range(3):
+            os.write(theirs, b"x" * 50_000)
+        os.close(theirs)
+
+    writer = threading.Timer(0.1, write)
+    writer.start()
+    try:
+        assert read_octets(f"/dev/fd/{ours}") == b"x" * 150_000
+    finally:
+        writer.join()
+        os.close(ours)
+
+
+@pytest.mark.parametrize(("most", "read"), [(0, 0), (1, 1), (9, 9), (10, 10), (11, 10), (5 << 20, 10)])
+def test_no_more_is_read_than_is_wanted(tmp_path: Path, most: int, read: int) -> None:
+    (tmp_path / "f").write_bytes(b"0123456789")
+    assert read_up_to(tmp_path / "f", most) == b"0123456789"[:read]
+    assert len(read_up_to("/dev/zero", 3 << 20)) == 3 << 20

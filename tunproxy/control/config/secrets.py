@@ -5,6 +5,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Final
 
+from tunproxy.rulesets.files import read_up_to
 from tunproxy.secret import Secret
 
 MAX_SECRET: Final = 65_536  # octets; our choice: a key in PEM has a few thousand
@@ -46,8 +47,7 @@ def look_up(
         path = file_of(where, folder)
         data = contents.get(str(path))
         if data is None:
-            with open(path, "rb") as file:
-                data = file.read(MAX_SECRET + 1)
+            data = read_up_to(path, MAX_SECRET + 1)
         if len(data) > MAX_SECRET:
             raise SecretError(f"{where} has more than {MAX_SECRET} octets")
         contents[str(path)] = data

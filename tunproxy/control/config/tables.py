@@ -97,14 +97,21 @@ class Checker:
         self.document: Final = document
         self.files: Final = files or {}
         self.problems: Final[list[Problem]] = []
+        self._wrong: Final[list[Path]] = []
 
     def complain(self, path: Path, message: str, *, is_key: bool = False) -> None:
         """Add a problem."""
+        self._wrong.append(path)
         self.problems.append(self.document.problem(path, message, is_key=is_key))
 
     def complain_of(self, error: OptionError, table: Path, message: str = "") -> None:
         """Add what is wrong with an option of a table, where it stands; message may replace the error's."""
         self.complain(self.place_of(error.path, table), message or str(error))
+
+    def follows(self, error: OptionError, table: Path) -> bool:
+        """Tell whether an option that is not there may be one of those that have been complained of."""
+        is_there = self.place_of(error.path, table) != table
+        return not is_there and any(path[: len(table)] == table != path for path in self._wrong)
 
     def place_of(self, option: Path, table: Path) -> Path:
         """Return the path of an option as it is written, or else of what is nearest to it: the table itself.

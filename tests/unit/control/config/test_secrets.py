@@ -1,5 +1,6 @@
 """Secrets that stand elsewhere."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,9 @@ def test_contents_stand_for_files_and_have_those_that_were_read(tmp_path: Path) 
     assert look_up({"file": "q"}, tmp_path, {}, contents).reveal() == "kept"
     assert look_up({"file": "p"}, tmp_path, {}, contents).reveal() == "from the disk"
     assert contents[str(tmp_path / "p")] == b"from the disk\n"
+
+
+def test_pipe_that_nobody_writes_to_holds_no_secret(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p")
+    with pytest.raises(SecretError, match="cannot read p: it is a pipe that nobody writes to"):
+        look_up({"file": "p"}, tmp_path, {})
