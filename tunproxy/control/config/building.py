@@ -16,7 +16,7 @@ from tunproxy.control.config.schema import DIRECT, Config
 from tunproxy.control.config.sets import SetCache, Sets
 from tunproxy.control.config.sources import Sources, default_of
 from tunproxy.control.config.standing import DnsAside, refusing_upstreams
-from tunproxy.control.config.tables import MISSING, Checker, fields_of
+from tunproxy.control.config.tables import MISSING, Checker, Field, fields_of
 from tunproxy.errors import ConfigError, OptionError
 from tunproxy.flow.targets import Targets
 from tunproxy.plugin.manager import Plugins
@@ -99,15 +99,25 @@ class _Builder(Checker):
         self._cache: Final = cache
         self._health: Final = health
         self._targets: Final = targets
+        self._types: Mapping[str, UpstreamType] = {}
         self._notices: Final[list[Notice]] = []
         self._custom: Final = custom_kinds(plugins.rule_kinds(), plugins.ledger)
+
+    def elsewhere(self, fields: Sequence[Field], key: str, path: Path) -> str:
+        hint = super().elsewhere(fields, key, path)
+        if hint or path[:1] != ("upstreams",) or len(path) != 2:
+            return hint
+        for name, kind in self._types.items():
+            if not kind.is_group and key in {each.written for each in fields_of(kind.options)}:
+                return f" (type {name!r} has it)"
+        return ""
 
     def build(self) -> Parts:
         self._notices.extend(unknown_plugins(self.document, self._config.plugins, self._plugins))
         upstreams = {**refusing_upstreams(), **self._plugins.upstreams()}
         if DIRECT not in upstreams:
             self._complain_of_missing(DIRECT)
-        types = self._plugins.upstream_types()
+        types = self._types = self._plugins.upstream_types()
         codecs = ConfiguredCodecs(self, self._plugins, self._targets)
         upstreams |= self._configured(types, codecs)
         watches = self._bind(upstreams)

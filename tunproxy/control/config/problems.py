@@ -12,6 +12,7 @@ from tunproxy.rules.model import Position, RuleError
 SHOWN: Final = 160  # letters of a line; of a longer one we show those around the place
 BEFORE: Final = 100  # letters in front of the place, of a longer line
 CUT: Final = "…"
+BEGUN: Final = 4  # letters of a word that another one begins with, to be what was meant
 TOLD: Final = 100  # problems of a configuration; more are a number
 
 
@@ -71,7 +72,11 @@ def of_rule(error: RuleError, lines: Sequence[str]) -> Problem:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint in parentheses, with a blank before it: the word that was meant, or all there are."""
     there = sorted(known)
-    close = difflib.get_close_matches(word, there, n=1, cutoff=0.6)
+    folded = {name.lower(): name for name in reversed(there)}
+    begun = [
+        name for name in folded if len(name) >= BEGUN and word.lower().startswith(name)
+    ]  # username: user
+    close = begun if len(begun) == 1 else difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
     if close:
-        return f" (did you mean {close[0]!r}?)"
+        return f" (did you mean {folded[close[0]]!r}?)"
     return f" (there are: {', '.join(there)})" if there else ""

@@ -37,7 +37,7 @@ _WORDS: Final = {
 
 
 @dataclass(slots=True)
-class _Field:
+class Field:
     """A field under its name in the struct and in the file."""
 
     name: str
@@ -153,7 +153,7 @@ class Checker:
             field = by_key.get(key)
             if field is None:
                 known = [each.written for each in fields]
-                hint = self._elsewhere(fields, key, path) or did_you_mean(key, known)
+                hint = self.elsewhere(fields, key, path) or did_you_mean(key, known)
                 self.complain((*path, key), f"unknown key {key!r}{hint}", is_key=True)
                 is_good = False
                 continue
@@ -171,7 +171,7 @@ class Checker:
             is_good = all(field.name in found for field in fields if field.required)
         return kind(**found) if is_good else MISSING
 
-    def _elsewhere(self, fields: Sequence[_Field], key: str, path: Path) -> str:
+    def elsewhere(self, fields: Sequence[Field], key: str, path: Path) -> str:
         """Return a hint that a key belongs into a table within this one, or above all tables; "" for none."""
         if path and key in self._at_the_top:
             return f" (it is within [{'.'.join(map(str, path))}] here: write it above the first [table])"
@@ -249,16 +249,16 @@ def _is_table(kind: Any) -> bool:
     return is_struct(kind) or typing.get_origin(kind) is dict or any(map(is_struct, typing.get_args(kind)))
 
 
-def fields_of(kind: Any) -> list[_Field]:
+def fields_of(kind: Any) -> list[Field]:
     """Return the fields of a struct or a dataclass; those of dataclasses are written with hyphens too."""
     hints = typing.get_type_hints(kind, include_extras=True)
     if issubclass(kind, msgspec.Struct):
         return [
-            _Field(each.name, each.encode_name, hints[each.name], each.required)
+            Field(each.name, each.encode_name, hints[each.name], each.required)
             for each in msgspec.structs.fields(kind)
         ]
     return [
-        _Field(
+        Field(
             each.name,
             each.name.replace("_", "-"),
             hints[each.name],

@@ -203,6 +203,9 @@ def test_relay_that_cannot_go_through_a_member_is_told_at_that(tmp_path: Path) -
     [
         ('type = "socks5"\npassword = "x"\n', "4:13: a password without a user"),
         ('type = "https"\npin = "x"\n', "4:1: unknown key 'pin' (it is one of tls: tls.pin = …)"),
+        ('type = "ss"\nmethod = "aes-128-gcm"\n', "4:1: unknown key 'method' (type 'shadowsocks' has it)"),
+        ('type = "http"\nusername = "x"\n', "4:1: unknown key 'username' (did you mean 'user'?)"),
+        ('type = "SOCKS5"\n', "3:9: there is no type of upstream 'SOCKS5' (did you mean 'socks5'?)"),
         ('type = "http"\nrules = []\n', "4:1: unknown key 'rules' (it is within [upstreams.a] here: write"),
         ('type = "socks5"\nport = 0\n', "4:8: 0 is not a port (1 to 65535)"),
         ('type = "http"\ncodecs = ["zstd", "zip"]\n', "4:20: there is no codec 'zip'"),

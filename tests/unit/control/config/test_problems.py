@@ -54,6 +54,12 @@ def test_hint_names_what_was_meant_or_all_there_is() -> None:
     assert did_you_mean("servr", ["server", "port"]) == " (did you mean 'server'?)"
     assert did_you_mean("x", ["server", "port"]) == " (there are: port, server)"
     assert did_you_mean("x", []) == ""
+    assert did_you_mean("SOCKS5", ["http", "socks5"]) == " (did you mean 'socks5'?)"
+    assert did_you_mean("DIRCT", ["DIRECT", "direct"]) == " (did you mean 'DIRECT'?)"
+    assert did_you_mean("username", ["server-name", "user"]) == " (did you mean 'user'?)"
+    assert (
+        did_you_mean("fake-ip-mode", ["fake-ip-file", "fake-ip-range"]) == " (did you mean 'fake-ip-file'?)"
+    )
 
 
 def test_of_very_many_problems_the_first_are_told_and_the_rest_counted() -> None:
