@@ -57,7 +57,8 @@ def rule_fields(family: int, rule: Rule) -> dict[str, Any]:
     if rule.source is not None:
         fields |= {"src": str(rule.source.network_address), "src_len": rule.source.prefixlen}
     if rule.target is not None:
-        fields |= {"dst": str(rule.target.network_address), "dst_len": rule.target.prefixlen}
+        # as a prefix: pyroute2 takes the mere address 0.0.0.0, and ::, for none at all
+        fields |= {"dst": str(rule.target), "dst_len": rule.target.prefixlen}
     if rule.iif:
         fields |= {"iifname": rule.iif}
     if rule.not_iif:

@@ -150,7 +150,12 @@ class PolicyRules(Change):
     def _exceptions(self, version: int) -> list[Rule]:
         """Return the rules for what is not to be captured."""
         scope = self.scope
-        excluded = [prefix for prefix in scope.excluded if prefix.version == version]
+        # A rule about every target is to the kernel one about none, and there already, beside others here.
+        excluded = [
+            part
+            for prefix in scope.excluded if prefix.version == version
+            for part in (prefix.subnets() if prefix.prefixlen == 0 else (prefix,))
+        ]  # fmt: skip
         rules = [Rule(FIRST + 1, goto=LAST, target=prefix) for prefix in (*GROUPS[version], *excluded)]
         if not scope.forwarded:
             rules += [Rule(FIRST + 1, goto=LAST, not_iif=LOOPBACK)]

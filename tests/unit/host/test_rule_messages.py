@@ -16,6 +16,8 @@ class Message(dict[str, object]):
         fields = rule_fields(socket.AF_INET, rule)
         actions = {"goto": 2, "nop": 3}
         header = {"flags": 0, "src_len": 0, "dst_len": 0}
+        if rule.target is not None:
+            fields["dst"] = str(rule.target.network_address)
         super().__init__({**header, **fields, "action": actions.get(str(fields.get("action")), 1)})
 
 

@@ -104,6 +104,25 @@ def test_rules_of_every_scope_are_what_the_kernel_has_and_applied_again_change_n
 
 
 @needs_namespaces
+@pytest.mark.parametrize(
+    "excluded", ["0.0.0.0/0", "::/0", "0.0.0.0/8", "128.0.0.0/1", "::/1", "203.0.113.0/24"]
+)
+def test_rules_leave_an_excluded_network_alone_however_large(excluded: str) -> None:
+    def check() -> None:
+        policy = PolicyRules("tun0", BOTH, TABLE, uid=61_000, scope=Scope(excluded=(ip_network(excluded),)))
+        with Netlink() as net:
+            policy.apply(net)
+            assert not policy.mend(net), "nobody has changed anything"
+            family = socket.AF_INET6 if ":" in excluded else socket.AF_INET
+            ours = [rule for rule in net.rules(family, PRIORITIES) if rule.target is not None]
+            left = [rule.target for rule in ours if rule.priority == FIRST + 1 and rule.goto == LAST]
+            for address in (ip_network(excluded)[0], ip_network(excluded)[-1]):
+                assert any(address in each for each in left if each is not None)
+
+    isolated(check)
+
+
+@needs_namespaces
 def test_rules_of_any_scope_take_the_place_of_those_of_any_other() -> None:
     """Also where the kernel takes one rule for another."""
     scopes = [
@@ -113,11 +132,12 @@ def test_rules_of_any_scope_take_the_place_of_those_of_any_other() -> None:
         Scope(dns=True, has_lane=True, only_cgroups=True),
         Scope(dns=True, spares_cgroups=True, forwarded=True, excluded_interfaces=("lan0",)),
         EVERY_SCOPE,
+        Scope(excluded=tuple(map(ip_network, ("::/0", "0.0.0.0/8")))),
     ]
 
     def check() -> None:
         with Netlink() as net:
-            for number in (0, 1, 2, 1, 0, 3, 2, 4, 3, 0, 5, 4, 5, 0):
+            for number in (0, 1, 2, 1, 0, 3, 2, 4, 3, 0, 5, 4, 6, 5, 0, 6, 0):
                 policy = PolicyRules("tun0", BOTH, TABLE, uid=61_000, scope=scopes[number])
                 policy.apply(net)
                 for family, address in ((socket.AF_INET, TUN_IPV4), (socket.AF_INET6, TUN_IPV6)):
