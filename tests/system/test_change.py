@@ -393,6 +393,9 @@ def test_change_kill_switch_lets_nothing_leave_after_kill_9_until_the_next_start
         assert visitors == [HOST_IPV4] * 2
         nobody = lab.run(*TUNPROXY, "status")
         assert (nobody.returncode, "the kill switch holds" in nobody.stderr) == (3, True), nobody.stderr
+        assert "kill switch" in lab.run(*TUNPROXY, "doctor").stdout
+        failed = lab.run(*TUNPROXY, "up", "--kill-switch", "--config", "/nowhere.toml")
+        assert (failed.returncode, "the kill switch holds" in failed.stderr) == (2, True), failed.stderr
         held = lab.run(*TUNPROXY, "rescue", "--after-stop", env={"SERVICE_RESULT": "signal"})
         assert (held.returncode, "the kill switch holds" in held.stdout) == (0, True), held.stderr
         process = lab.start_up("--kill-switch")

@@ -211,36 +211,41 @@ def serve_namespace(
     is forwarded for others keep their direct way. Nothing stays behind that disturbs the network, not even
     after kill -9.
     """
+    from tunproxy.control.rescue import HOLDS, holds_alone
     from tunproxy.control.up import up
 
     if no_route and route:
         raise typer.BadParameter("--route and --no-route exclude each other")
-    return up(
-        defaults.UpSettings(
-            tun=tun,
-            mtu=mtu,
-            routes=() if no_route else tuple(route or defaults.EVERYTHING),
-            mark=mark,
-            bind_interface=bind_interface,
-            udp_timeout=udp_timeout,
-            memory=memory,
-            worker_uid=worker_uid,
-            workers=workers,
-            capture=CaptureOptions(
-                exclude_networks=options.given(exclude_network),
-                include_users=options.given(include_user),
-                exclude_users=options.given(exclude_user),
-                forwarded=forwarded,
-                include_interfaces=options.given(include_interface),
-                exclude_interfaces=options.given(exclude_interface),
-                direct_lane=direct_lane,
-                kill_switch=kill_switch,
-            ),
-            policy=options.policy(config, rules, upstream, plugin),
-            logs=options.logs(log_format, log_level),
-            said=options.said(context),
-        )
+    settings = defaults.UpSettings(
+        tun=tun,
+        mtu=mtu,
+        routes=() if no_route else tuple(route or defaults.EVERYTHING),
+        mark=mark,
+        bind_interface=bind_interface,
+        udp_timeout=udp_timeout,
+        memory=memory,
+        worker_uid=worker_uid,
+        workers=workers,
+        capture=CaptureOptions(
+            exclude_networks=options.given(exclude_network),
+            include_users=options.given(include_user),
+            exclude_users=options.given(exclude_user),
+            forwarded=forwarded,
+            include_interfaces=options.given(include_interface),
+            exclude_interfaces=options.given(exclude_interface),
+            direct_lane=direct_lane,
+            kill_switch=kill_switch,
+        ),
+        policy=options.policy(config, rules, upstream, plugin),
+        logs=options.logs(log_format, log_level),
+        said=options.said(context),
     )
+    try:
+        return up(settings)
+    except TunproxyError:
+        if holds_alone():  # of an earlier run
+            tell(HOLDS, ERROR)
+        raise
 
 
 @app.command("rescue")

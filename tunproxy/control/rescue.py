@@ -52,6 +52,17 @@ def rescue_after_service(environment: Mapping[str, str]) -> tuple[list[str], boo
     return rescue(), False
 
 
+def holds_alone() -> bool:
+    """Tell whether a kill switch lets nothing leave, and no tunproxy serves this network namespace.
+
+    Never raises: it is for whoever tells of something else that went wrong.
+    """
+    try:
+        return not TableClaim.is_taken(TABLE) and holds_now()
+    except (SystemChangeError, OSError):
+        return False
+
+
 def holds_now() -> bool:
     """Tell whether a kill switch lets nothing leave. Raises SystemChangeError."""
     with Netlink() as net:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from tunproxy.control import endpoint
 from tunproxy.control.client import choose as choose_running
 from tunproxy.control.client import fetch_status
+from tunproxy.control.rescue import holds_alone
 from tunproxy.doctor import answers, devices, limits, loops, offloads, running, ways
 from tunproxy.doctor.finding import Finding, State
 from tunproxy.errors import ConfigError, TunproxyError
 from tunproxy.host.ethtool import read_offload
 from tunproxy.host.netlink import Netlink
+from tunproxy.host.routes import TABLE
 
 
 def examine(tun: str = "", probe: str = "", uid: int | None = None) -> list[Finding]:
@@ -27,7 +29,7 @@ def examine(tun: str = "", probe: str = "", uid: int | None = None) -> list[Find
         known = ", ".join(device.name for device in there) or "none"
         raise ConfigError(f"no TUN device is called {tun!r} (there are: {known})")
     ours = {each.name for each in endpoint.find()}
-    found = [devices.judge_node()]
+    found = [*_kill_switch(), devices.judge_node()]
     for device in chosen:
         found += devices.judge_device(device, is_ours=device.name in ours)
         found.append(offloads.judge_offload(device, read_offload(device.name)))
@@ -58,6 +60,15 @@ def asking_user(environment: Mapping[str, str] = os.environ) -> int:
     """Return who asks: the user behind sudo, or ours."""
     told = environment.get("SUDO_UID", "")
     return int(told) if os.geteuid() == 0 and told.isascii() and told.isdigit() else os.geteuid()
+
+
+def _kill_switch() -> list[Finding]:
+    """Return that the kill switch of one that was killed holds, where it does: all else follows from it."""
+    if not holds_alone():
+        return []
+    says = "it holds, and no tunproxy runs: nothing leaves this host"
+    evidence = f"ip route show table {TABLE}: unreachable"
+    return [Finding("kill switch", State.BROKEN, says, (evidence,), "sudo tunproxy rescue; or tunproxy up")]
 
 
 def _running(tun: str) -> list[Finding]:

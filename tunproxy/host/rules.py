@@ -50,6 +50,7 @@ LAST: Final = 7779
 PRIORITIES: Final = range(FIRST, LAST + 1)
 
 MAX_LOOKS: Final = 8
+_NAME: Final = "tunproxy/table/"  # of the socket that a claim is
 LOOPBACK: Final = "lo"  # what this host sends comes from there, to the rules
 DNS_PORT: Final = 53
 WIREGUARD_MARK: Final = (51_820, ALL_BITS)  # wg-quick(8), "Table": its first choice; NetworkManager's, too
@@ -223,10 +224,16 @@ class TableClaim:
     def take(self, table: int) -> bool:
         """Return whether the right is ours now."""
         try:
-            self._socket.bind(f"\0tunproxy/table/{table}")
+            self._socket.bind(f"\0{_NAME}{table}")
         except OSError:
             return False
         return True
+
+    @staticmethod
+    def is_taken(table: int) -> bool:
+        """Tell whether somebody has it, without taking it (proc_net_unix(5)). Raises OSError."""
+        with open("/proc/net/unix", encoding="ascii", errors="replace") as sockets:
+            return any(line.split()[-1] == f"@{_NAME}{table}" for line in sockets)
 
     def give_up(self) -> None:
         """Let others have it."""

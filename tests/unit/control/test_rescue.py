@@ -10,7 +10,7 @@ import pytest
 
 from tests.isolation import isolated, needs_namespaces
 from tunproxy.control import endpoint
-from tunproxy.control.rescue import holds_now, rescue, rescue_after_service
+from tunproxy.control.rescue import holds_alone, holds_now, rescue, rescue_after_service
 from tunproxy.errors import SystemChangeError
 from tunproxy.host.addresses import TUN_IPV4
 from tunproxy.host.kill_switch import KillSwitch
@@ -94,11 +94,16 @@ def test_rescue_undoes_a_kill_switch_but_not_between_a_crash_and_the_next_start(
             for result in ("signal", "exit-code", "watchdog", "timeout", "start-limit-hit", ""):
                 told, holds = rescue_after_service({"SERVICE_RESULT": result} if result else {})
                 assert holds, result
-                assert (rules(), holds_now()) == (before, True)
+                assert (rules(), holds_now(), holds_alone()) == (before, True, True)
+            claim = TableClaim()
+            assert claim.take(TABLE)
+            assert not holds_alone(), "whoever serves has one of his own"
+            claim.give_up()
             assert told == []
             told, holds = rescue_after_service({"SERVICE_RESULT": "success"})
             assert (told[0], holds) == ("the kill switch", False)
             assert not holds_now()
+            assert not holds_alone()
             assert net.count_routes(TABLE) == 0
             assert rescue_after_service({"SERVICE_RESULT": "signal"}) == ([], False)
 

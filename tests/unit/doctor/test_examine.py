@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from ipaddress import ip_network
 
 import pytest
 
@@ -10,6 +11,8 @@ from tunproxy.device.tun import open_tun
 from tunproxy.doctor.examine import asking_user, examine
 from tunproxy.doctor.finding import State
 from tunproxy.errors import ConfigError
+from tunproxy.host.netlink import Netlink
+from tunproxy.host.routes import TABLE
 
 
 def test_asking_user_is_the_one_behind_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,6 +21,20 @@ def test_asking_user_is_the_one_behind_sudo(monkeypatch: pytest.MonkeyPatch) -> 
     assert asking_user({"SUDO_UID": "x"}) == asking_user({}) == 0
     monkeypatch.setattr(os, "geteuid", lambda: 5)
     assert asking_user({"SUDO_UID": "1000"}) == 5
+
+
+@needs_namespaces
+def test_examine_begins_with_a_kill_switch_that_was_left() -> None:
+    def check() -> None:
+        with Netlink() as net:
+            net.set_link("lo", up=True)
+            assert "kill switch" not in {each.subject for each in examine()}
+            net.add_unreachable(ip_network("0.0.0.0/0"), TABLE)
+        first = examine()[0]
+        assert (first.subject, first.state) == ("kill switch", State.BROKEN)
+        assert "tunproxy rescue" in first.mend
+
+    isolated(check)
 
 
 @needs_namespaces
