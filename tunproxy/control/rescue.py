@@ -28,10 +28,13 @@ def rescue() -> list[str]:
     claim = TableClaim()
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(claim.give_up)
-        if not claim.take(TABLE):
-            why = "a tunproxy serves this network namespace (stop that one: Ctrl-C, or systemctl stop)"
-            raise SystemChangeError(f"nothing to rescue: {why}")
+        is_free = claim.take(TABLE)
         with Netlink() as net:
+            if claim.squatter >= 0:  # then what is served tells: routes into a device go with its process
+                is_free = net.count_routes(TABLE) == len(net.unreachable(TABLE))
+            if not is_free:
+                why = "a tunproxy serves this network namespace (stop that one: Ctrl-C, or systemctl stop)"
+                raise SystemChangeError(f"nothing to rescue: {why}")
             was_held = kill_switch.lift(net)
             count = net.delete_rules(PRIORITIES)
             excepted = clear_lane()
@@ -58,7 +61,10 @@ def holds_alone() -> bool:
     Never raises: it is for whoever tells of something else that went wrong.
     """
     try:
-        return not TableClaim.is_taken(TABLE) and holds_now()
+        if TableClaim.is_taken(TABLE):
+            return False
+        with Netlink() as net:  # of what is served, routes lead into a device
+            return kill_switch.is_held(net) and net.count_routes(TABLE) == len(net.unreachable(TABLE))
     except (SystemChangeError, OSError):
         return False
 

@@ -143,12 +143,23 @@ def _claim_table(claim: TableClaim) -> None:
     if not claim.take(TABLE):
         why = "another tunproxy serves it already (stop that one, or use --no-route)"
         raise SystemChangeError(f"cannot serve this network namespace: {why}")
+    if claim.squatter >= 0:
+        tell(
+            f"a program of user {claim.squatter} holds the name by which one tunproxy knows of another "
+            "(it is passed over; ss -xap shows it)",
+            logging.WARNING,
+        )
     with Netlink() as net:
+        _refuse_others(net, TABLE)
         clear_lane()
-        for table in (TABLE, LANE_TABLE):
-            if net.count_routes(table) > len(net.unreachable(table)):  # which a kill switch may have left
-                why = "somebody else's routes are in it (remove them, or use --no-route)"
-                raise SystemChangeError(f"cannot use routing table {table}: {why}")
+        _refuse_others(net, LANE_TABLE)
+
+
+def _refuse_others(net: Netlink, table: int) -> None:
+    """Raise SystemChangeError where table has routes that a kill switch cannot have left."""
+    if net.count_routes(table) > len(net.unreachable(table)):
+        why = "somebody else's routes are in it (remove them, or use --no-route)"
+        raise SystemChangeError(f"cannot use routing table {table}: {why}")
 
 
 def _configure_link(plan: Plan, changes: Changes) -> None:

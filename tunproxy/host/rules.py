@@ -30,6 +30,7 @@ There is no unreachable rule. Left over after a crash, these rules lead into an 
 again; the next start replaces them. Rules of one priority do not depend on their order.
 """
 
+import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from tunproxy.host.netlink import MAIN_TABLE, Netlink, Rule
 from tunproxy.host.routes import LANE_TABLE
 from tunproxy.host.rule_messages import ALL_BITS
 from tunproxy.host.scope import Scope
+from tunproxy.host.sock_diag import unix_socket_user
 
 # our choices; others: wg-quick 32764 and up, tailscale 5210 to 5270, sing-box 9000 to 9010, systemd 32765
 FIRST: Final = 7770
@@ -215,10 +217,12 @@ class TableClaim:
     """The right to use our table and rules in this network namespace, held by one process at a time.
 
     It is an abstract Unix socket: its names belong to the network namespace, and it vanishes with the
-    process, by whatever signal that ends. A process that is forked must let go of its copy.
+    process, by whatever signal that ends. A process that is forked must let go of its copy. Everybody may
+    bind such a name: who is neither root nor who we are has no right by it, and keeps nobody out.
     """
 
     def __init__(self) -> None:
+        self.squatter = -1  # the user who has bound our name without any right, if there is one
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def take(self, table: int) -> bool:
@@ -226,15 +230,32 @@ class TableClaim:
         try:
             self._socket.bind(f"\0{_NAME}{table}")
         except OSError:
-            return False
+            self.squatter = _squatter(table)
+            return self.squatter >= 0
         return True
 
     @staticmethod
     def is_taken(table: int) -> bool:
-        """Tell whether somebody has it, without taking it (proc_net_unix(5)). Raises OSError."""
-        with open("/proc/net/unix", encoding="ascii", errors="replace") as sockets:
-            return any(line.split()[-1] == f"@{_NAME}{table}" for line in sockets)
+        """Tell whether somebody has it, without taking it. Raises OSError."""
+        return _inode(table) > 0 and _squatter(table) < 0
 
     def give_up(self) -> None:
         """Let others have it."""
         self._socket.close()
+
+
+def _inode(table: int) -> int:
+    """Return that of the socket that a table's claim is, 0 for none (/proc/net/unix). Raises OSError."""
+    with open("/proc/net/unix", encoding="ascii", errors="replace") as sockets:
+        found = [line.split() for line in sockets if line.rstrip("\n").endswith(f"@{_NAME}{table}")]
+    return next((int(words[6]) for words in found if words[7:] == [f"@{_NAME}{table}"]), 0)
+
+
+def _squatter(table: int) -> int:
+    """Return who has bound the name of a claim and may not, -1 for nobody, or where it cannot be told."""
+    try:
+        inode = _inode(table)
+    except OSError:
+        return -1
+    uid = unix_socket_user(inode) if inode else -1
+    return uid if uid not in (0, os.geteuid()) else -1

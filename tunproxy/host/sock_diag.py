@@ -29,6 +29,11 @@ _ANSWER: Final = struct.Struct(
 )  # inet_diag_msg: family, state, …; expires, queues, uid, inode
 _PROTOCOLS: Final = {"tcp": int(socket.IPPROTO_TCP), "udp": int(socket.IPPROTO_UDP)}
 _NO_COOKIE: Final = b"\xff" * 8
+_UNIX_REQUEST: Final = struct.Struct("=BBHIII8s")  # unix_diag_req: family, …, states, inode, what to show
+_UNIX_ANSWER_LEN: Final = 16  # unix_diag_msg
+_SHOW_UID: Final = 0x40  # linux/unix_diag.h: UDIAG_SHOW_UID, Linux 5.3
+_UNIX_DIAG_UID: Final = 7
+_ATTRIBUTE: Final = struct.Struct("=HHI")  # rtattr: length, type; and a number
 _LISTEN: Final = 10  # include/net/tcp_states.h
 _ALL_STATES: Final = 0xFFFF_FFFF
 
@@ -113,3 +118,25 @@ def open_diagnosis() -> socket.socket:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise SystemChangeError(f"cannot ask the kernel whose sockets there are: {why}") from error
+
+
+def unix_socket_user(inode: int) -> int:
+    """Return who has made a Unix socket of this network namespace, -1 where the kernel does not tell."""
+    request = _UNIX_REQUEST.pack(socket.AF_UNIX, 0, 0, _ALL_STATES, inode, _SHOW_UID, _NO_COOKIE)
+    length = _HEADER.size + len(request)
+    try:
+        with open_diagnosis() as sock:
+            sock.settimeout(_PATIENCE)
+            sock.send(_HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0) + request)
+            answer = sock.recv(_MAX_ANSWER)
+    except (OSError, SystemChangeError):
+        return -1
+    if _HEADER.unpack_from(answer)[1] != _SOCK_DIAG_BY_FAMILY:
+        return -1
+    at = _HEADER.size + _UNIX_ANSWER_LEN
+    while at + _ATTRIBUTE.size <= len(answer):
+        size, kind, value = _ATTRIBUTE.unpack_from(answer, at)
+        if kind == _UNIX_DIAG_UID:
+            return int(value)
+        at += max((size + 3) & ~3, 4)
+    return -1

@@ -218,6 +218,32 @@ def test_claim_is_one_processes_and_ends_with_it() -> None:
     isolated(check)
 
 
+@needs_namespaces
+def test_claim_is_not_kept_from_us_by_somebody_without_rights() -> None:
+    def check() -> None:
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.setresuid(61_000, 61_000, 61_000)
+            squatter = TableClaim()
+            os.write(writing, b"!" if squatter.take(TABLE) else b"?")
+            signal.pause()
+        try:
+            assert os.read(reading, 1) == b"!"
+            claim = TableClaim()
+            assert not TableClaim.is_taken(TABLE)
+            assert (claim.take(TABLE), claim.squatter) == (True, 61_000)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        claim = TableClaim()
+        assert (claim.take(TABLE), claim.squatter) == (True, -1)
+        assert TableClaim.is_taken(TABLE)
+        assert (TableClaim.is_taken(TABLE + 1), TableClaim.is_taken(TABLE // 10)) == (False, False)
+
+    isolated(check)
+
+
 def test_range_is_far_from_the_hosts_own_rules() -> None:
     assert 0 < FIRST < LAST < 32_766
 

@@ -15,6 +15,7 @@ from tunproxy.host.sock_diag import (
     SocketDiagnosis,
     SocketOwner,
     open_diagnosis,
+    unix_socket_user,
 )
 
 Ends = tuple[bytes, int, bytes, int]
@@ -129,3 +130,18 @@ def test_kernel_that_refuses_is_an_error() -> None:
         with pytest.raises(OSError, match=r".+"):
             asked._ask(99, 250, bytes(4), 1, bytes(4), 1)
         assert asked.owner("tcp", bytes(4), 1, bytes(4), 1) is None  # the answer to this, and not to that
+
+
+@needs_namespaces
+def test_unix_socket_is_whoever_made_it() -> None:
+    def check() -> None:
+        with socket.socket(socket.AF_UNIX) as ours:
+            os.seteuid(61_000)
+            with socket.socket(socket.AF_UNIX) as theirs:
+                os.seteuid(0)
+                found = [unix_socket_user(os.fstat(each.fileno()).st_ino) for each in (ours, theirs)]
+                assert found == [0, 61_000]
+                gone = os.fstat(theirs.fileno()).st_ino
+        assert unix_socket_user(gone) == -1
+
+    isolated(check)
