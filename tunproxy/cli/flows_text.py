@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any  # Any as the document's JSON has it
 
 from tunproxy.cli.status_text import duration, printable, size
+from tunproxy.cli.top.cells import fit, width_of
 
 _HEAD = ("flow", "age", "state", "target", "through", "up", "down", "why")
 _RIGHT = (True, True, False, False, False, True, True, False)
@@ -13,11 +14,10 @@ def describe_flows(document: Mapping[str, Any]) -> str:
     """Return the document in lines, the newest flow last; lines are as long as they are."""
     flows = document["flows"]
     rows = [_HEAD, *(_row(flow) for flow in reversed(flows))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    widths = [max(width_of(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines = [
         "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, _RIGHT, strict=True)
+            fit(cell, width, right=right) for cell, width, right in zip(row, widths, _RIGHT, strict=True)
         ).rstrip()
         for row in rows
     ]

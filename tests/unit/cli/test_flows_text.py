@@ -28,6 +28,14 @@ def test_rows_stand_in_columns_and_the_newest_is_last() -> None:
     ]
 
 
+def test_names_with_wide_letters_stand_in_columns_as_well() -> None:
+    rows = [row(8, chain="🚀 自动 → node-3"), row(7)]
+    assert describe_flows({"flows": rows, "open": 2, "begun": 2, "kept": 0}).splitlines()[1:3] == [
+        "   7  1 min 1 s  open   tcp 192.0.2.1:443  direct            10 B  2.0 kB  default",
+        "   8  1 min 1 s  open   tcp 192.0.2.1:443  🚀 自动 → node-3  10 B  2.0 kB  default",
+    ]
+
+
 def test_no_flow_is_said() -> None:
     assert (
         describe_flows({"flows": [], "open": 0, "begun": 0, "kept": 0}) == "no flow to show: 0 open, 0 in all"
