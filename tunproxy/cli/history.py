@@ -6,6 +6,7 @@ import typer
 
 from tunproxy.cli.options import number
 
+STDOUT_FD = 1
 Part = "Part of it, or a pattern with * and ?."
 
 
@@ -41,6 +42,8 @@ def show_history(
     They are recorded where [history] in tunproxy.toml says enabled = true. Works when nothing runs.
     """
     from json import dumps
+    from os import isatty
+    from shutil import get_terminal_size
 
     from tunproxy.cli.history_text import describe_entry, describe_gaps, describe_history
     from tunproxy.control.history.places import find_ring
@@ -64,7 +67,8 @@ def show_history(
             for entry in ring.entries(wanted, limit):
                 typer.echo(dumps(entry))
             return 0
-        for line in describe_history(ring.entries(wanted, limit), ring.count(wanted)):
+        columns = get_terminal_size().columns if isatty(STDOUT_FD) else 0
+        for line in describe_history(ring.entries(wanted, limit), ring.count(wanted), columns):
             typer.echo(line)
         missed, reasons = ring.gaps(wanted.since)
         if missed:

@@ -1,4 +1,4 @@
-"""Flows that are over as a person reads them: a line of 80 columns for each, and one in full."""
+"""Flows that are over as a person reads them: a line for each, of 80 columns or more, and one in full."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,22 +6,31 @@ from typing import Any, Final  # Any as the document's JSON has it
 
 from tunproxy.cli.flows_text import target_text
 from tunproxy.cli.status_text import counted, duration, printable, size
+from tunproxy.cli.top.cells import CUT, fit, width_of
 from tunproxy.decide.words import describe_record
 
 _HEAD: Final = ("id", "ended", "program", "target", "through", "octets", "end")
 _WIDTHS: Final = (6, 11, 9, 24, 10, 7, 7)  # with blanks between, 80 columns
+_MORE: Final = (0, 0, 6, 18, 18, 0, 0)  # in a wider terminal; the end of a line has what is left
+_LEAST: Final = 80
 _RIGHT: Final = (True, False, False, False, False, True, False)
 _ENDS: Final = {"closed: idle": "idle", "reset by client": "reset", "reset by target": "reset"}
 
 
-def describe_history(entries: Iterable[Mapping[str, Any]], count: int) -> Iterator[str]:
-    """Yield a line for each entry; count is how many there are, shown or not."""
+def describe_history(
+    entries: Iterable[Mapping[str, Any]], count: int, columns: int = _LEAST
+) -> Iterator[str]:
+    """Yield a line for each entry; count is how many there are, shown or not.
+
+    What does not fit into columns is cut. With 0, for what is no terminal, nothing is.
+    """
+    widths = _widths(columns)
     shown = 0
     for entry in entries:
         if not shown:
-            yield _line(_HEAD)
+            yield _line(_HEAD, widths, is_cut=True)
         shown += 1
-        yield printable(_line(_row(entry)))
+        yield _line([printable(cell) for cell in _row(entry)], widths, is_cut=columns > 0)
     if not count:
         yield "no flow was recorded that is meant"
     elif shown < count:
@@ -73,24 +82,35 @@ def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _line(cells: Sequence[str]) -> str:
-    """Return cells in their columns; the last one may be as long as it is where the line has room."""
+def _widths(columns: int) -> list[int]:
+    """Return how wide each column is where a line has so many, or as many as it wants."""
+    left = columns - _LEAST if columns > 0 else sum(_MORE)
+    widths = []
+    for width, more in zip(_WIDTHS, _MORE, strict=True):
+        taken = max(min(more, left * more // sum(_MORE)), 0)
+        widths.append(width + taken)
+    widths[-1] = max(columns - sum(widths[:-1]) - len(widths) + 1, _WIDTHS[-1])
+    return widths
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], *, is_cut: bool) -> str:
+    """Return cells in their columns."""
     parts = []
-    for at, (cell, width, right) in enumerate(zip(cells, _WIDTHS, _RIGHT, strict=True)):
-        cut = _cut(cell, width, keeps_end=at == 3)
-        parts.append(cut.rjust(width) if right else cut.ljust(width))
+    for at, (cell, width, right) in enumerate(zip(cells, widths, _RIGHT, strict=True)):
+        whole = cell if not is_cut else _without_middle(cell, width) if at == 3 else cell
+        parts.append(fit(whole, width if is_cut else max(width, width_of(whole)), right=right))
     return " ".join(parts).rstrip()
 
 
-def _cut(text: str, width: int, *, keeps_end: bool) -> str:
-    """Return text in width letters; of a target its port and the end of its name say most."""
-    if len(text) <= width:
+def _without_middle(text: str, width: int) -> str:
+    """Return a target in width columns: its port and the end of its name say most."""
+    if width_of(text) <= width:
         return text
-    if not keeps_end:
-        return f"{text[: width - 1]}…"
     protocol, _, place = text.partition(" ")
     room = width - len(protocol) - 2
-    return f"{protocol} …{place[-room:]}"
+    while width_of(place) > room:
+        place = place[1:]
+    return f"{protocol} {CUT}{place}"
 
 
 def _moment(seconds: float, form: str) -> str:
