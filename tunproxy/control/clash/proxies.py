@@ -14,6 +14,7 @@ from tunproxy.control.clash.proxy_shapes import (
     GLOBAL,
     clash_name,
     is_group,
+    is_way,
     own_name,
     provider_of,
     proxies_of,
@@ -133,7 +134,10 @@ class Proxies:
         return await self._tested(name, request.query, proxies)
 
     async def _tested(self, name: str, query: Mapping[str, str], proxies: Mapping[str, Any]) -> web.Response:
-        delays, problems = await self._run([name], *self._wanted(query, proxies, ""))
+        wanted = self._wanted(query, proxies, "")
+        if not is_way(proxies[name]):
+            raise Refusal(503, FAILED)
+        delays, problems = await self._run([name], *wanted)
         if name in delays:
             return answer({"delay": delays[name]})
         if "no answer within" in problems.get(name, ""):
@@ -177,7 +181,7 @@ class Proxies:
     async def _check_provider(self, request: web.Request) -> web.Response:
         proxies = await self._told()
         provider = _found(_providers_of(proxies), request.match_info["provider"])
-        names = [proxy["name"] for proxy in provider["proxies"]]
+        names = [proxy["name"] for proxy in provider["proxies"] if is_way(proxy)]
         await self._run(names, provider["testUrl"] or TEST_URL, USUAL_TIMEOUT / 1000)
         return done()
 

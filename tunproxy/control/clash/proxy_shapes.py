@@ -47,6 +47,11 @@ def own_name(name: str) -> str:
     return _OWN.get(name, name)
 
 
+def is_way(proxy: Document) -> bool:
+    """Tell whether flows can go through a proxy, and it can be tested: PASS, for one, is no way."""
+    return proxy["type"] not in ("Pass", "PassRule")
+
+
 def proxies_of(told: Mapping[str, Any]) -> dict[str, Document]:
     """Return all proxies and groups, by name, of what a worker told of its ways."""
     ways: Sequence[Mapping[str, Any]] = told["ways"]

@@ -103,6 +103,19 @@ def test_test_that_takes_too_long_is_a_timeout(tmp_path: Path) -> None:
     talk(tmp_path, conversation)
 
 
+def test_what_is_no_way_fails_its_test_and_nobody_else_s(tmp_path: Path) -> None:
+    async def conversation(rig: Rig) -> None:
+        rig.worker.delays = {"s5": 12}
+        await rig.ask("GET", "/providers/proxies/default/healthcheck")
+        record = (await rig.get("/proxies/s5"))["extra"]["http://www.gstatic.com/generate_204"]
+        assert [test["delay"] for test in record["history"]] == [12]
+        for name in ("PASS", "PASS-RULE", "REJECT"):
+            failed = await rig.get(f"/proxies/{name}/delay?url={URL}&timeout=500", 503)
+            assert failed == {"message": "An error occurred in the delay test"}
+
+    talk(tmp_path, conversation)
+
+
 def test_provider_that_there_is_not(tmp_path: Path) -> None:
     async def conversation(rig: Rig) -> None:
         for path in (
