@@ -59,7 +59,7 @@ def test_capture_is_replayed(config: str, tmp_path: Path, capfd: pytest.CaptureF
     assert run(["replay", str(path), "--rules", str(tmp_path / "new.rules"), "--config", config]) == 1
     said = capfd.readouterr()
     assert said.out.splitlines()[-1] == "1 of 1 flow would go elsewhere"
-    assert said.err == f"note: {path} is cut off after 1 packets\n"
+    assert said.err == f"note: {path} is cut off after 1 packet\n"
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ def replay_capture(
             entries = (each for each in entries if each["target_port"] != DNS_PORT)  # we answer these
         _run(outcome, entries, lists=lists)
         if capture.cut_after >= 0:
-            outcome.notes.append(f"{path} is cut off after {capture.cut_after:,} packets")
+            packets = "packet" if capture.cut_after == 1 else "packets"
+            outcome.notes.append(f"{path} is cut off after {capture.cut_after:,} {packets}")
         if not flows.packets:
             outcome.notes.append(f"{path} has no IP packet")
     return outcome
