@@ -24,6 +24,8 @@ from tunproxy.rulesets.srs import read_srs
 
 MAX_FILE: Final = 256 << 20  # our choice: ten times the largest set in use
 PART: Final = 1 << 20  # octets that are read at once
+BEGINNING: Final = 65_536  # octets that tell a text's format
+DATABASES: Final = (".mmdb", ".metadb", ".db")
 
 FORMATS: Final = ("yaml", "text", "mrs", "json", "srs", "geosite", "geoip", "mmdb", "hosts", "adguard")
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"  # RFC 8878 §3.1.1
@@ -44,7 +46,7 @@ def read_set(
     name = os.fspath(path)
     if form and form not in FORMATS:
         raise broken(name, f"unknown format {form!r} (known: {', '.join(FORMATS)})")
-    if form == "mmdb" or (not form and os.path.splitext(name)[1].lower() in (".mmdb", ".metadb", ".db")):
+    if form == "mmdb" or (not form and os.path.splitext(name)[1].lower() in DATABASES):
         database = Mmdb(path)
         try:
             return database.read(query)
@@ -52,6 +54,18 @@ def read_set(
             database.close()
     data = read_octets(path)
     return parse_set(data, name, form or detect(data, name), behavior, query)
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """Return the format of a file as ``read_set`` would tell it, "" for one that cannot be read."""
+    name = os.fspath(path)
+    if os.path.splitext(name)[1].lower() in DATABASES:
+        return "mmdb"
+    try:
+        with open(path, "rb") as file:
+            return detect(file.read(BEGINNING), name)
+    except OSError:
+        return ""
 
 
 def parse_set(
@@ -139,7 +153,7 @@ def detect(data: bytes, name: str) -> str:
         return found
     if base == "hosts":
         return "hosts"
-    return _detect_text(data[:65536].decode("utf-8", "replace")) or found or "text"
+    return _detect_text(data[:BEGINNING].decode("utf-8", "replace")) or found or "text"
 
 
 def _detect_text(text: str) -> str:

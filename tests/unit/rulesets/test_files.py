@@ -13,7 +13,7 @@ from tests.unit.rulesets.test_geoip import DATA as GEOIP
 from tests.unit.rulesets.test_geosite import DATA as GEOSITE
 from tunproxy.rules.model import RuleError
 from tunproxy.rulesets import files
-from tunproxy.rulesets.files import FORMATS, detect, parse_set, read_octets, read_set, read_up_to
+from tunproxy.rulesets.files import FORMATS, detect, format_of, parse_set, read_octets, read_set, read_up_to
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,14 @@ from tunproxy.rulesets.files import FORMATS, detect, parse_set, read_octets, rea
 )
 def test_format_is_found_out(name: str, data: bytes, form: str) -> None:
     assert detect(data, name) == form
+
+
+def test_format_of_a_file_is_told_without_reading_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"payload:\n" + b"- a.example\n" * 10_000)
+    assert format_of(path) == "yaml"
+    assert format_of(tmp_path / "a.mmdb") == "mmdb"
+    assert format_of(tmp_path / "gone") == ""
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tunproxy.control.clash.asking import Asking
 from tunproxy.control.clash.refusals import Refusal, answer, body_invalid, body_of, done, not_found
 from tunproxy.control.clash.rule_shapes import rule_provider_of, rules_of
 from tunproxy.control.reload import Reloader, ReloadError
+from tunproxy.rulesets.files import format_of
 
 
 class Rules:
@@ -55,7 +56,8 @@ class Rules:
             with contextlib.suppress(OSError):
                 saved_at = os.stat(config.path).st_mtime
             count = sum(size for each, size in sizes.items() if each == name)
-            found[name] = rule_provider_of(name, config.behavior, config.format, count, saved_at)
+            form = config.format or format_of(config.path)
+            found[name] = rule_provider_of(name, config.behavior, form, count, saved_at)
         return answer({"providers": found})
 
     async def _update(self, request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.unit.control.clash.rig import Rig, talk
+from tests.unit.control.clash.rig import TEXT, Rig, talk
 from tunproxy.control.reload import ReloadError
 
 
@@ -48,3 +48,15 @@ def test_rule_sets_are_read_again(tmp_path: Path) -> None:
         assert await rig.ask("PUT", "/providers/rules/d", status=503) == {"message": "no"}
 
     talk(tmp_path, conversation)
+
+
+def test_format_that_the_configuration_leaves_open_is_that_of_the_file(tmp_path: Path) -> None:
+    async def conversation(rig: Rig) -> None:
+        async def told() -> str:
+            return str((await rig.get("/providers/rules"))["providers"]["d"]["format"])
+
+        assert await told() == "TextRule"
+        Path(rig.folder, "d.txt").write_text("payload:\n- a.example\n")
+        assert await told() == "YamlRule"
+
+    talk(tmp_path, conversation, text=TEXT.replace('format = "text"\n', ""))
