@@ -226,7 +226,9 @@ def _rules(trace: Trace, book: RuleBook, nearest: int) -> list[Document]:
         facts = copy_of(trace.facts)
         answer = explain(book.rules, {}, facts, sub_rules=book.sub_rules, start=start, builder=book.builder)
         found.extend(map(_rule, answer.records))
-        is_off = answer.number >= 0 and ~answer.number in passed_over
+        if answer.number < 0:  # the default, which is no rule: -1 in passed_over means the first one
+            return found
+        is_off = ~answer.number in passed_over
         if answer.number not in passed_over and not is_off:
             return found
         found[-1]["result"] = "skipped"

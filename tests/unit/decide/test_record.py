@@ -85,6 +85,16 @@ def test_rule_whose_upstream_cannot_carry_the_flow_is_skipped() -> None:
     assert document["verdict"]["rule"]["number"] == 2
 
 
+@pytest.mark.parametrize("rules", ["DST-PORT,443,work", "DST-PORT,443,work\nDST-PORT,80,work"])
+def test_default_decides_where_the_first_rule_is_switched_off(rules: str) -> None:
+    world = World(*rules.splitlines())
+    world.ruling.hits.switch(0, True)
+    document = record(world)
+    assert [rule["result"] for rule in document["rules"]][:1] == ["skipped"]  # type: ignore[attr-defined]
+    assert document["verdict"]["decided_by"] == "default"  # type: ignore[index]
+    assert len(document["rules"]) == len(world.book.rules)  # type: ignore[arg-type]
+
+
 def test_rule_that_is_switched_off_is_skipped() -> None:
     world = World("MATCH,web", "MATCH,work")
     world.ruling.hits.switch(0, True)
