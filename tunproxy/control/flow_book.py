@@ -9,6 +9,7 @@ Answers of all three are documents. What is asked here costs the packet path not
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from itertools import islice
 from typing import Final
@@ -22,6 +23,7 @@ from tunproxy.control.policy import RuleNames
 from tunproxy.decide.explain import Explainer
 from tunproxy.decide.recent import RecentFlows
 from tunproxy.decide.record import Dial, Document, Ending, RuleBook, record_of
+from tunproxy.decide.stage import Stage
 from tunproxy.decide.trace import Trace, trace_of
 from tunproxy.errors import ConfigError
 from tunproxy.flow.life import DROPPED, REFUSED, FlowLife
@@ -37,8 +39,19 @@ RESOLVE_SECONDS: Final = 3.0
 _REFUSALS: Final = {int(REJECT): REFUSED, int(DROP): DROPPED}
 
 
+InFront = Callable[[], Stage | None]
+
+
+def nobody() -> Stage | None:
+    """Return who decides in place of the rules: nobody does."""
+    return None
+
+
 class FlowBook:
-    """Knows live flows by lives, each a function that lists some, and recent ones. For the loop only."""
+    """Knows live flows by lives, each a function that lists some, and recent ones. For the loop only.
+
+    in_front returns what decides in place of the rules for now, as a mode does; None: they do.
+    """
 
     def __init__(
         self,
@@ -46,11 +59,13 @@ class FlowBook:
         recent: RecentFlows,
         keeper: PolicyKeeper,
         names: LiveNames,
+        in_front: InFront = nobody,
     ) -> None:
         self._lives: Final = tuple(lives)
         self._recent: Final = recent
         self._keeper: Final = keeper
         self._names: Final = names
+        self._in_front: Final = in_front
         self._explainer: Explainer | None = None
         self._explains = 0  # the generation that explainer is of
 
@@ -97,7 +112,12 @@ class FlowBook:
                 client6=client6,
             )
             self._explains = policy.generation
-        return await answer(self._explainer, about.get("question"))
+        explainer, stage = self._explainer, self._in_front()
+        if policy.ruling is not None:
+            explainer.ruling.hits.switch_as(policy.ruling.hits)
+        if stage is not None:
+            explainer = replace(explainer, stages=[stage])
+        return await answer(explainer, about.get("question"))
 
     async def _resolve(self, host: str) -> list[str]:
         """Return the addresses of host, if they can be had while somebody waits for an answer."""

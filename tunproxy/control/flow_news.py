@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tunproxy.control.flow_book import FlowBook
+from tunproxy.control.flow_book import FlowBook, InFront, nobody
 from tunproxy.control.keeper import PolicyKeeper
 from tunproxy.control.letters import answering
 from tunproxy.control.live_names import LiveNames
@@ -44,10 +44,15 @@ class FlowNews:
         self._api.adopt(policy.plugins)
 
     def answers(
-        self, tcp: TcpTable, datagrams: DatagramTable, keeper: PolicyKeeper, names: LiveNames
+        self,
+        tcp: TcpTable,
+        datagrams: DatagramTable,
+        keeper: PolicyKeeper,
+        names: LiveNames,
+        in_front: InFront = nobody,
     ) -> Mapping[str, Callable[[int], object]]:
-        """Return what answers the supervisor's questions about flows, by name."""
-        book = FlowBook((tcp.lives, datagrams.lives), self.watcher, keeper, names)
+        """Return what answers the supervisor's questions about flows, by name; in_front as ``FlowBook``."""
+        book = FlowBook((tcp.lives, datagrams.lives), self.watcher, keeper, names, in_front)
         return {
             "flows": answering(book.flows),
             "flow": answering(book.flow),

@@ -62,6 +62,11 @@ class RuleHits:
         self.has_off = len(self._off) > 0
         self.passes_some = self.has_off or self.has_observed
 
+    def switch_as(self, other: "RuleHits") -> None:
+        """Switch off what the other has switched off, and nothing else."""
+        for rule in sorted(self._off.symmetric_difference(other._off)):
+            self.switch(rule, rule in other._off)
+
     def switched_off(self) -> list[int]:
         """Return the rules that are off, in their order."""
         return sorted(self._off)

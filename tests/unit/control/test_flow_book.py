@@ -14,10 +14,12 @@ from tests.unit.dns.world import Turns
 from tunproxy import clock
 from tunproxy.control import flow_book, keeper
 from tunproxy.control.flow_book import FlowBook
+from tunproxy.control.helm.modes import OneWay
 from tunproxy.control.keeper import PolicyKeeper
 from tunproxy.control.live_names import LiveNames
 from tunproxy.decide.question import parse_question
 from tunproxy.decide.recent import RecentFlows
+from tunproxy.decide.stage import Stage
 from tunproxy.errors import ConfigError
 from tunproxy.flow.life import FlowLife
 from tunproxy.flow.verdict import FlowInfo
@@ -36,7 +38,8 @@ class Place:
         self.keeper = PolicyKeeper(sources(path))
         self.recent = RecentFlows(10)
         self.alive: list[FlowLife] = []
-        self.book = FlowBook((lambda: self.alive,), self.recent, self.keeper, self.names)
+        self.front: Stage | None = None
+        self.book = FlowBook((lambda: self.alive,), self.recent, self.keeper, self.names, lambda: self.front)
 
     def begin(self, port: int) -> FlowLife:
         info = FlowInfo("tcp", bytes([10, 0, 0, 2]), 4000, bytes([192, 0, 2, 1]), port)
@@ -126,6 +129,30 @@ def test_question_is_answered_by_the_policy_that_there_is(tmp_path: Path) -> Non
         assert (record["verdict"]["kind"], record["flow"]["client"]) == ("reject", "10.0.0.2")
         with pytest.raises(ConfigError, match="this is no question"):
             asyncio.run(made.book.explain({}))
+
+
+def test_question_is_answered_by_the_rules_that_are_switched_on(tmp_path: Path) -> None:
+    with place(tmp_path) as made:
+        asked = {"question": parse_question("192.0.2.9:80").to_json()}
+        kinds = []
+        for is_off in (False, True, False):
+            ruling = made.keeper.policy.ruling
+            assert ruling is not None
+            ruling.hits.switch(0, is_off)
+            record = asyncio.run(made.book.explain(asked))
+            kinds.append(record["verdict"]["kind"])
+            assert (record["rules"][0]["result"] == "skipped") is is_off
+        assert kinds == ["reject", "dial", "reject"]
+
+
+def test_question_is_answered_by_the_mode_in_force(tmp_path: Path) -> None:
+    with place(tmp_path) as made:
+        asked = {"question": parse_question("192.0.2.9:80").to_json()}
+        made.front = OneWay(made.keeper.policy.parts.ways["direct"], "mode direct")
+        verdict = asyncio.run(made.book.explain(asked))["verdict"]
+        assert (verdict["kind"], verdict["upstream"], verdict["why"]) == ("dial", "direct", "mode direct")
+        made.front = None
+        assert asyncio.run(made.book.explain(asked))["verdict"]["kind"] == "reject"
 
 
 def test_resolver_that_does_not_answer_holds_nobody_up(

@@ -21,8 +21,15 @@ def test_rules_are_switched() -> None:
     hits.switch(2, True)
     hits.switch(7, False)
     assert (hits.has_off, hits.is_off(5), hits.is_off(7), hits.switched_off()) == (True, True, False, [2, 5])
+    others = RuleHits()
+    others.switch(3, True)
+    others.switch(2, True)
+    others.switch_as(hits)
+    assert (others.switched_off(), hits.switched_off()) == ([2, 5], [2, 5])
     hits.switch(5, False)
     hits.switch(2, False)
+    others.switch_as(hits)
+    assert (others.has_off, others.passes_some) == (False, False)
     assert (hits.has_off, hits.switched_off()) == (False, [])
 
 

@@ -23,6 +23,7 @@ from tunproxy.control.policy import Policy
 from tunproxy.control.snapshot import resident_memory
 from tunproxy.datagram.table import DatagramTable
 from tunproxy.decide.recent import RecentFlows
+from tunproxy.decide.stage import Stage
 from tunproxy.decide.trace import ProcessSource
 from tunproxy.flow.counters import Counters
 from tunproxy.flow.tcp_table import TcpTable
@@ -73,6 +74,10 @@ class Helm:
         """Keep choices and mode with a new policy."""
         self._ways.adopt(policy)
         self._modes.adopt(policy)
+
+    def stage(self) -> Stage | None:
+        """Return what decides in place of the rules, by the mode that somebody has chosen; None for them."""
+        return self._modes.stage()
 
     def answers(self) -> Mapping[str, Callable[[int], object]]:
         """Return what answers the questions, each with a file (``letters``)."""

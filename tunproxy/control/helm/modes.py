@@ -52,6 +52,10 @@ class Modes:
         if self._wishes.mode != "rule":
             self._apply(policy)
 
+    def stage(self) -> Stage | None:
+        """Return what decides in place of the rules of the current policy; None where they do."""
+        return self._stage(self._keeper.policy)
+
     def set(self, about: About) -> dict[str, Any]:
         """Take a mode, and the way for "global"; either may be left out. Raises ConfigError."""
         wishes = self._wishes
@@ -69,9 +73,15 @@ class Modes:
         self._on_change()
 
     def _decider(self, policy: Policy) -> Decider:
+        stage = self._stage(policy)
+        if stage is None or policy.ruling is None:
+            return policy.decider
+        stages: list[Stage] = [policy.dns.stage] if policy.dns is not None else []
+        return RuleDecider([*stages, stage], policy.ruling)
+
+    def _stage(self, policy: Policy) -> Stage | None:
         mode = self._wishes.mode
         if mode == "rule" or policy.ruling is None:
-            return policy.decider
+            return None
         way = policy.parts.ways[self._wishes.way if mode == "global" else DIRECT]
-        stages: list[Stage] = [policy.dns.stage] if policy.dns is not None else []
-        return RuleDecider([*stages, OneWay(way, f"mode {mode}")], policy.ruling)
+        return OneWay(way, f"mode {mode}")

@@ -25,6 +25,9 @@ def test_mode_takes_all_flows_and_gives_them_back(tmp_path: Path) -> None:
         assert (verdict.upstream, verdict.why) == ("direct", "mode direct")
         modes.set({"mode": "global", "way": "work"})
         assert keeper.decider.decide(info_to("x.example")).upstream == "s5"
+        stage = modes.stage()
+        assert stage is not None
+        assert str(stage.decide(info_to("x.example"))) == str(keeper.decider.decide(info_to("x.example")))
         modes.set({"way": "REJECT"})
         assert keeper.decider.decide(info_to("z.example")).kind == REJECT
         assert (wishes.mode, wishes.way, len(changes)) == ("global", "reject", 3)
@@ -32,6 +35,7 @@ def test_mode_takes_all_flows_and_gives_them_back(tmp_path: Path) -> None:
         assert len(changes) == 3
         modes.set({"mode": "rule"})
         assert keeper.decider.current is keeper.policy.decider
+        assert modes.stage() is None
 
 
 def test_mode_stays_with_a_new_policy_its_way_as_long_as_there_is_one(tmp_path: Path) -> None:
