@@ -43,7 +43,7 @@ def sentence(record: Record) -> str:
         return f"{said}; without one it {_goes(otherwise)}" if otherwise else said
     if verdict["decided_by"] == "nobody yet":
         return f"{_flow(record)}: not decided before the {needs} is known"
-    return f"{_flow(record)} {_goes(verdict)}, {_because(verdict)}"
+    return f"{_flow(record)} {_goes(verdict)}, {_because(verdict, record['plugins'])}"
 
 
 def _flow(record: Record) -> str:
@@ -72,9 +72,10 @@ def _goes(verdict: Record) -> str:
     return f"goes through {verdict['chain']} by way of {address}"
 
 
-def _because(verdict: Record) -> str:
-    if verdict["decided_by"] == "plugin":
-        return f"as a plugin decided{': ' + verdict['why'] if verdict['why'] else ''}"
+def _because(verdict: Record, plugins: Sequence[Record]) -> str:
+    if verdict["decided_by"] == "plugin":  # or a mode, which asks none
+        who = "as a plugin decided" if plugins else "before any rule was asked"
+        return f"{who}{': ' + verdict['why'] if verdict['why'] else ''}"
     rule = verdict["rule"]
     if rule is None:
         return "by default, as no rule matched" if verdict["why"] in ("", "default") else verdict["why"]

@@ -4,9 +4,10 @@ from tests.unit.decide.test_deciding import SNIFFED, Reading
 from tests.unit.decide.test_explain import explained
 from tests.unit.decide.test_record import record
 from tests.unit.decide.test_trace import Program
-from tests.unit.decide.world import World, flow
-from tunproxy.decide.record import Dial, Ending
+from tests.unit.decide.world import World, flow, trace
+from tunproxy.decide.record import Dial, Ending, record_of
 from tunproxy.decide.words import describe_record, sentence
+from tunproxy.flow.verdict import DIAL, Verdict
 
 
 def test_first_the_verdict_then_why() -> None:
@@ -38,6 +39,16 @@ def test_sentences() -> None:
     )
     refused = record(World(default="web"), flow("2001:db8::1", 53, "udp"))
     assert sentence(refused) == "udp to [2001:db8::1]:53 is refused, web, the default, cannot carry it"
+
+
+def test_what_a_mode_decides_is_no_plugin_s() -> None:
+    world = World("MATCH,REJECT")
+    info = flow()
+    world.ruling.trace(info).chosen = Verdict(DIAL, "direct", why="mode direct")
+    verdict = world.ruling.judge(info, trace(info), False, True)
+    assert sentence(record_of(info, verdict, world.book)) == (
+        "tcp to 93.184.216.34:443 goes through direct, before any rule was asked: mode direct"
+    )
 
 
 def test_flow_that_cannot_be_decided_says_what_for_and_what_otherwise() -> None:
