@@ -18,6 +18,7 @@ def describe_status(document: Mapping[str, Any]) -> str:
         _row("version", document["version"]),
         _row("flows", f"{_open_now(flows)}; {_so_far(counters)}"),
         *([_row("policy", describe_policy(document["policy"]))] if document.get("policy") else []),
+        *_mode(document.get("rule_mode") or {}),
         *_table("observed", [_observed(rule) for rule in document.get("observed", ())]),
         *([_row("captured", _captured(document["capture"]))] if document.get("capture") else []),
         *([_row("lane", _lane(document))] if document.get("kernel_direct") else []),
@@ -39,12 +40,20 @@ def describe_policy(policy: Mapping[str, Any] | None) -> str:
     """Return what a policy consists of, in a line."""
     if not policy:
         return "unknown"
-    parts = [counted(policy.get("rules", 0), "rule")]
+    off = f" ({policy['rules_off']:,} switched off)" if policy.get("rules_off") else ""
+    parts = [f"{counted(policy.get('rules', 0), 'rule')}{off}"]
     if policy.get("rule_sets"):
         parts.append(counted(policy["rule_sets"], "rule set"))
     parts.append(f"{len(policy.get('upstreams', ())):,} upstreams and groups")
     parts.append(f"default {policy.get('default', '')}")
     return f"{policy.get('source', '')}: {', '.join(parts)}"
+
+
+def _mode(told: Mapping[str, Any]) -> list[str]:
+    """Return what decides in place of the rules; nothing where they do."""
+    if told.get("mode", "rule") == "rule":
+        return []
+    return [_row("mode", f"{told['mode']}: everything goes through {told['way']}, and no rule is asked")]
 
 
 def _observed(rule: Mapping[str, Any]) -> str:

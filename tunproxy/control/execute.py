@@ -149,9 +149,10 @@ def _serve_api(
         reloader = Reloader(settings.policy, sources, workers)
         history = Recorder(workers, lambda: reloader.sources.config.history, name, say=_say_nothing)
         instance = Instance("exec", name, tun, settings.command[0])
-        report = StatusReport(instance, workers, reloader, [history])
+        wishes = Wishes()
+        report = StatusReport(instance, workers, reloader, [history, wishes])
         inquiry = Inquiry(workers)
-        clash = Clash(workers, reloader, Wishes(), tun)
+        clash = Clash(workers, reloader, wishes, tun)
 
         @asynccontextmanager
         async def beside() -> AsyncIterator[None]:

@@ -83,6 +83,7 @@ class Policy:
             "generation": self.generation,
             "default": parts.default,
             "rules": len(parts.rules),
+            "rules_off": len(self.ruling.hits.switched_off()) if self.ruling is not None else 0,
             "rule_sets": len(parts.rule_sets),
             "skipped_entries": sum(parts.skipped.values()),
             "upstreams": sorted(parts.upstreams)[:MAX_NAMES],

@@ -14,8 +14,10 @@ Its keys are a promise to programs: a new one may come, none goes away or change
     plugins, plugin_problems                                   loaded; what is wrong with whom
     plugins_suspended                                          by name: seconds that it is not asked for yet,
                                                                last_fault: why
-    policy      source (the configuration's path), generation, default, rules, rule_sets, skipped_entries,
-                upstreams, is_building, and error: why the last reload failed
+    policy      source (the configuration's path), generation, default, rules, rules_off (switched off for
+                now), rule_sets, skipped_entries, upstreams, is_building; error: why the last reload failed
+    rule_mode   mode: "rule", or for as long as somebody wants it so "direct" or "global"; way: the one
+                through which everything goes then, else ""
     observed    rules that only count, the first 50: rule, place (file:line), flows that each would have
                 decided, octets of those that are over
     offload     of the device, by the names of the start line, "none" where it has none; "up" alone has it

@@ -100,7 +100,8 @@ def supervise(made: Made, manager: ServiceManager, line: str) -> str | None:
     reloader.adopted, crew.replaced = crew.renew, replaced
     desk, applying = keeping(plan, crew, reloader)
     history = Recorder(workers, lambda: reloader.sources.config.history, plan.name)
-    parts: list[StatusPart] = [crew, applying, names, network, made.groups, lane, switch, history]
+    wishes = crew.settings.wishes
+    parts: list[StatusPart] = [crew, applying, names, network, made.groups, lane, switch, history, wishes]
     report = StatusReport(Instance("up", plan.name, plan.name), workers, reloader, parts, story=crew.story)
     with ExitStack() as cleanup:
         api, lines = _api(made, reloader, report, desk, cleanup)

@@ -185,3 +185,14 @@ def test_rules_on_trial_are_shown_with_what_they_would_have_decided() -> None:
     text = describe_status({**QUIET, "observed": [rule, {**rule, "flows": 1, "place": ""}]})
     assert "observed   DST-PORT,80,REJECT,observe: 1,200 flows, 5.0 MB  (home.rules:7)\n" in text
     assert "           DST-PORT,80,REJECT,observe: 1 flow, 5.0 MB\n" in text
+
+
+def test_what_somebody_has_switched_in_a_dashboard_is_told() -> None:
+    policy = {"source": "x.toml", "rules": 4, "rules_off": 1, "upstreams": ["direct"], "default": "DIRECT"}
+    mode = {"mode": "global", "way": "work"}
+    text = describe_status({**QUIET, "policy": policy, "rule_mode": mode})
+    assert "policy     x.toml: 4 rules (1 switched off), 1 upstreams and groups, default DIRECT\n" in text
+    assert "mode       global: everything goes through work, and no rule is asked\n" in text
+    text = describe_status({**QUIET, "policy": {**policy, "rules_off": 0}, "rule_mode": {"mode": "rule"}})
+    assert "mode " not in text
+    assert "switched" not in text

@@ -3,6 +3,7 @@
 The supervisor keeps it: a worker that takes another's place begins with it, and so does the next run.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MODES = ("rule", "global", "direct")
@@ -16,3 +17,12 @@ class Wishes:
     choices: dict[str, str] = field(default_factory=dict)
     mode: str = "rule"
     way: str = DIRECT
+
+    def document(self) -> Mapping[str, object]:
+        """Return what ``status`` tells of the mode (``StatusPart``)."""
+        ways = {"rule": "", "direct": DIRECT, "global": self.way}
+        return {"rule_mode": {"mode": self.mode, "way": ways[self.mode]}}
+
+    def problems(self) -> Sequence[str]:
+        """Return nothing: what somebody has chosen is none."""
+        return ()

@@ -38,6 +38,7 @@ def test_rule_is_switched_off_and_on(tmp_path: Path) -> None:
     with keeping(tmp_path) as keeper:
         rules = RuleList(keeper)
         assert rules.switch({"switches": {"0": True, "2": True}}) == {"off": [0, 2]}
+        assert keeper.policy.summary()["rules_off"] == 2
         info = info_to("a.example")
         assert keeper.decider.decide(info).upstream == "direct"
         assert info.trace.passed_over == [~0]  # type: ignore[attr-defined]
