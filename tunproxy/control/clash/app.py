@@ -37,7 +37,7 @@ def add_handlers(
     basics = Basics(asking, reloader, wishes, tun)
     basics.add_to(router)
     Proxies(asking, wishes, state).add_to(router)
-    Rules(asking, reloader).add_to(router)
+    Rules(asking, reloader, wishes).add_to(router)
     connections = Connections(asking, flows, totals, streams)
     connections.add_to(router)
     Live(totals, Log(asking, flows), streams, lambda: basics.log_level).add_to(router)

@@ -10,16 +10,18 @@ from aiohttp import web
 from tunproxy.control.clash.asking import Asking
 from tunproxy.control.clash.refusals import Refusal, answer, body_invalid, body_of, done, not_found
 from tunproxy.control.clash.rule_shapes import rule_provider_of, rules_of
+from tunproxy.control.helm.wishes import Wishes
 from tunproxy.control.reload import Reloader, ReloadError
 from tunproxy.rulesets.files import format_of
 
 
 class Rules:
-    """Handlers. The rules themselves are asked for once in a generation."""
+    """Handlers. The rules themselves are asked for once in a generation; wishes are kept up to date."""
 
-    def __init__(self, asking: Asking, reloader: Reloader) -> None:
+    def __init__(self, asking: Asking, reloader: Reloader, wishes: Wishes) -> None:
         self._asking: Final = asking
         self._reloader: Final = reloader
+        self._wishes: Final = wishes
         self._known: dict[str, Any] = {}
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -45,7 +47,8 @@ class Rules:
         switches = await body_of(request)
         if not all(isinstance(value, bool) for value in switches.values()):
             raise body_invalid()
-        await self._asking.each("helm-switch", {"switches": switches})
+        now = (await self._asking.each("helm-switch", {"switches": switches}))[0]
+        self._wishes.off, self._wishes.off_of = frozenset(now["off"]), now["generation"]
         return done()
 
     async def _sets(self, request: web.Request) -> web.Response:

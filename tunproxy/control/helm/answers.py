@@ -60,7 +60,7 @@ class Helm:
         self._ways: Final = Ways(keeper, health, wishes.choices)
         self._modes: Final = Modes(keeper, self._ways, on_change, wishes)
         self._prober: Final = Prober(self._ways, health, self._errands)
-        self._rules: Final = RuleList(keeper)
+        self._rules: Final = RuleList(keeper, wishes)
         self._owners: Final = OwnerSearch(owners)
         self._flows: Final = FlowFeed(
             (tcp.lives, datagrams.lives), (tcp.end, datagrams.end), recent, self._owners
@@ -71,7 +71,8 @@ class Helm:
         self._measures: Final = Measures(keeper, health, names)
 
     def adopt(self, policy: Policy) -> None:
-        """Keep choices and mode with a new policy."""
+        """Keep choices and mode with a new policy, and with the same one what is switched off in it."""
+        self._rules.adopt(policy)
         self._ways.adopt(policy)
         self._modes.adopt(policy)
 

@@ -4,6 +4,7 @@ import time
 from typing import Any, Final  # Any: a document, as JSON has it
 
 from tunproxy import clock
+from tunproxy.control.helm.wishes import Wishes
 from tunproxy.control.keeper import PolicyKeeper
 from tunproxy.control.letters import About, aside
 from tunproxy.control.policy import Policy
@@ -20,8 +21,16 @@ Document = dict[str, Any]
 class RuleList:
     """Tells of the rules of the policy in force. What is switched off stays so until the next reload."""
 
-    def __init__(self, keeper: PolicyKeeper) -> None:
+    def __init__(self, keeper: PolicyKeeper, wishes: Wishes | None = None) -> None:
+        """wishes has what was switched off in the place of the worker that was here before."""
         self._keeper: Final = keeper
+        self._wishes: Final = wishes or Wishes()
+
+    def adopt(self, policy: Policy) -> None:
+        """Switch off what was, where it is the policy that it was switched off in."""
+        if policy.ruling is not None and policy.generation == self._wishes.off_of:
+            for number in self._wishes.off:
+                policy.ruling.hits.switch(number, True)
 
     async def describe(self, about: About) -> Document:
         """Return the hits, and the rules and sets unless about's generation says that they are known.
@@ -58,7 +67,7 @@ class RuleList:
             wanted[int(text)] = is_off
         for number, is_off in wanted.items():
             policy.ruling.hits.switch(number, is_off)
-        return {"off": policy.ruling.hits.switched_off()}
+        return {"off": policy.ruling.hits.switched_off(), "generation": policy.generation}
 
 
 def _hits(hits: RuleHits, count: int) -> list[list[float]]:

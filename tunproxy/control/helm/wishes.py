@@ -1,4 +1,4 @@
-"""What somebody has chosen, for as long as nobody chooses otherwise: members of groups, and the mode.
+"""What somebody has chosen, for as long as nobody chooses otherwise: members of groups, mode, rules.
 
 The supervisor keeps it: a worker that takes another's place begins with it, and so does the next run.
 """
@@ -12,11 +12,16 @@ DIRECT = "direct"
 
 @dataclass
 class Wishes:
-    """choices are members by the names of groups; way is where everything goes in the mode "global"."""
+    """choices are members by the names of groups; way is where everything goes in the mode "global".
+
+    off are rules, by number, that are switched off in the policy of the generation off_of, and in no other.
+    """
 
     choices: dict[str, str] = field(default_factory=dict)
     mode: str = "rule"
     way: str = DIRECT
+    off: frozenset[int] = frozenset()
+    off_of: int = 0
 
     def document(self) -> Mapping[str, object]:
         """Return what ``status`` tells of the mode (``StatusPart``)."""

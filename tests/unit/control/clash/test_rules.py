@@ -26,11 +26,13 @@ def test_each_decision_is_a_hit(tmp_path: Path) -> None:
 def test_rule_that_is_off_is_passed_over(tmp_path: Path) -> None:
     async def conversation(rig: Rig) -> None:
         await rig.ask("PATCH", "/rules/disable", {"0": True, "6": True})
+        assert (rig.wishes.off, rig.wishes.off_of) == ({0, 6}, 1)
         life = rig.worker.flow("a.example", 80)
         assert (life.verdict.upstream, await hits(rig)) == ("s5", [0, 0, 0, 0, 0, 0, 0, 1])
         off = [rule["extra"]["disabled"] for rule in (await rig.get("/rules"))["rules"]]
         assert off == [True, False, False, False, False, False, True, False]
         await rig.ask("PATCH", "/rules/disable", {"0": False, "6": False})
+        assert rig.wishes.off == frozenset()
         assert "(line 4)" in rig.worker.flow("a.example", 80).verdict.why
         for wrong in ({"99": True}, {"-1": True}, {"x": True}, {"0": 1}, {"0": None}, {"8": True}):
             await rig.ask("PATCH", "/rules/disable", wrong, 400)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.control.helm.world import info_to, keeping
 from tunproxy.control.helm.rule_list import RuleList, observed_rules, size_of
+from tunproxy.control.helm.wishes import Wishes
 from tunproxy.errors import ConfigError
 from tunproxy.rules.model import RuleSetContent
 from tunproxy.rulesets.files import parse_set
@@ -37,12 +38,12 @@ def test_rules_are_told_once_a_generation_and_hits_always(tmp_path: Path) -> Non
 def test_rule_is_switched_off_and_on(tmp_path: Path) -> None:
     with keeping(tmp_path) as keeper:
         rules = RuleList(keeper)
-        assert rules.switch({"switches": {"0": True, "2": True}}) == {"off": [0, 2]}
+        assert rules.switch({"switches": {"0": True, "2": True}}) == {"off": [0, 2], "generation": 1}
         assert keeper.policy.summary()["rules_off"] == 2
         info = info_to("a.example")
         assert keeper.decider.decide(info).upstream == "direct"
         assert info.trace.passed_over == [~0]  # type: ignore[attr-defined]
-        assert rules.switch({"switches": {"0": False}}) == {"off": [2]}
+        assert rules.switch({"switches": {"0": False}}) == {"off": [2], "generation": 1}
         assert keeper.decider.decide(info_to("a.example")).upstream == "s5"
 
 
@@ -83,3 +84,14 @@ def test_rules_that_only_count_have_their_hits_and_octets(tmp_path: Path) -> Non
                 "octets": 500,
             }
         ]
+
+
+@pytest.mark.parametrize(("generation", "off"), [(1, [0, 2]), (2, [])])
+def test_worker_that_takes_another_s_place_has_the_same_rules_off(
+    tmp_path: Path, generation: int, off: list[int]
+) -> None:
+    with keeping(tmp_path) as keeper:
+        rules = RuleList(keeper, Wishes(off=frozenset({0, 2}), off_of=generation))
+        rules.adopt(keeper.policy)
+        assert keeper.policy.ruling is not None
+        assert keeper.policy.ruling.hits.switched_off() == off
