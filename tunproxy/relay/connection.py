@@ -12,10 +12,11 @@ from tunproxy.relay.connect_udp import UdpTunnel
 from tunproxy.relay.failures import BAD, LIMIT, LOGIN, UNSUPPORTED, HungUp, RequestFailed
 from tunproxy.relay.limits import Account
 from tunproxy.relay.metrics import OPEN
-from tunproxy.relay.requests import CONNECT, CONNECT_UDP, Request
+from tunproxy.relay.requests import ASSOCIATE, CONNECT, CONNECT_UDP, Request
 from tunproxy.relay.service import Service
 from tunproxy.relay.socks_udp import Association
 from tunproxy.relay.stream import READ_SIZE, Stream
+from tunproxy.relay.stream_bound import StreamBound
 from tunproxy.relay.tls_server import CLIENT_HELLO
 
 # our choices
@@ -35,6 +36,7 @@ class Connection:
         self._stream: Final = Stream(sock, peer)
         self._is_socks = False
         self._is_ours = True  # the socket: else its flow closes it
+        self._what = ""  # the flow that is asked for, for people
 
     def turn_away(self) -> None:
         """End without a word."""
@@ -92,6 +94,9 @@ class Connection:
         service = self._service
         service.tally.on_request(request.protocol)
         account = service.accounts[request.user]
+        kind = "" if request.command == CONNECT else " (UDP)"
+        target = "" if request.command == ASSOCIATE else f" -> {request}"
+        self._what = f"{account.name} {self.peer}{target}{kind}"
         if not account.begin():
             raise RequestFailed(LIMIT, f"user {request.user!r} has as many connections as it may")
         try:
@@ -130,9 +135,8 @@ class Connection:
             target.close()
             raise
         self._is_ours = False
-        what = f"{account.name} {stream.peer} -> {request}"
-        service.note("flow %s: opened%s", what, f" ({request.codecs})" if request.codecs else "")
-        service.carry(what, account, stream.sock, codec, target, early)
+        service.note("flow %s: opened%s", self._what, f" ({request.codecs})" if request.codecs else "")
+        service.carry(self._what, account, stream.sock, codec, target, early)
 
     async def _connect_udp(self, request: Request, account: Account) -> None:
         service = self._service
@@ -142,7 +146,7 @@ class Connection:
             async with asyncio.timeout(service.config.limits.handshake):
                 await self._stream.say(http_connect.granted(request))
             service.tally.on_outcome("opened")
-            await tunnel.run()
+            await self._noted(tunnel)
         finally:
             tunnel.close()
 
@@ -154,9 +158,19 @@ class Connection:
             async with asyncio.timeout(self._service.config.limits.handshake):
                 await self._stream.say(socks.granted(association.bound))
             self._service.tally.on_outcome("opened")
-            await association.run()
+            await self._noted(association)
         finally:
             association.close()
+
+    async def _noted(self, bound: StreamBound) -> None:
+        """Have datagrams carried until their stream ends."""
+        loop, service = asyncio.get_running_loop(), self._service
+        began_at = loop.time()
+        service.note("flow %s: opened", self._what)
+        try:
+            await bound.run()
+        finally:
+            service.note("flow %s: over (%.1f s)", self._what, loop.time() - began_at)
 
     def _on_fault(self, outcome: str, why: str) -> None:
         self._service.tally.on_outcome(outcome)
@@ -166,9 +180,12 @@ class Connection:
         """Say why, and see to it that it arrives: octets that nobody reads would turn it into a reset."""
         service = self._service
         service.tally.on_outcome(failure.kind)
-        service.note("%s: refused: %s", self._stream.peer, failure)
+        if self._what:
+            service.note("flow %s: refused: %s", self._what, failure)
         if failure.kind in (BAD, LOGIN, LIMIT):
-            service.complaints.take(self._stream.peer, str(failure))
+            service.complaints.take(self.peer, str(failure))
+        elif not self._what:
+            service.note("%s: refused: %s", self.peer, failure)
         words = socks.refused(failure) if self._is_socks else http_connect.refused(failure)
         try:
             async with asyncio.timeout(LAST_WORDS):

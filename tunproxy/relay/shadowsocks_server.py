@@ -48,6 +48,7 @@ class ShadowsocksConnection:
         self._codec: Final = ShadowsocksServer(serving.keys, serving.salts)
         self._is_ours = True  # the socket: else its flow closes it
         self._loop: Final = asyncio.get_running_loop()
+        self._what = peer  # for people: the flow, once its target is known
 
     def turn_away(self) -> None:
         """End without a word."""
@@ -65,7 +66,7 @@ class ShadowsocksConnection:
             tally.on_outcome("too-slow")
         except RequestFailed as failure:
             tally.on_outcome(failure.kind)
-            self._service.note("%s: refused: %s", self.peer, failure)
+            self._service.note("flow %s: refused: %s", self._what, failure)
             self._reset()
         except OSError:
             tally.on_outcome("hung-up")
@@ -101,18 +102,18 @@ class ShadowsocksConnection:
         service.tally.on_request(SHADOWSOCKS)
         user = self._codec.user
         account = service.accounts[f"{SHADOWSOCKS}:{user}" if user else SHADOWSOCKS]
+        request = Request(CONNECT, SHADOWSOCKS, host_of(source), source.port, account.name)
+        self._what = f"{account.name} {self.peer} -> {request}"
         if not account.begin():
             raise RequestFailed(LIMIT, f"user {account.name!r} has as many connections as it may")
         try:
-            request = Request(CONNECT, SHADOWSOCKS, host_of(source), source.port, account.name)
             target = await service.dialer.connect(request.host, request.port)
         except BaseException:
             account.end()
             raise
         self._is_ours = False
-        what = f"{account.name} {self.peer} -> {request}"
-        service.note("flow %s: opened", what)
-        service.carry(what, account, self._sock, self._codec, target, early)
+        service.note("flow %s: opened", self._what)
+        service.carry(self._what, account, self._sock, self._codec, target, early)
 
     def _reset(self) -> None:
         """Let closing be a reset: an end would look like the target's."""

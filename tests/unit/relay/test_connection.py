@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import socket
 
 import pytest
@@ -130,6 +131,43 @@ def test_refused_port_is_told_in_both_protocols() -> None:
     said = b"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01" + port.to_bytes(2, "big")
     assert run(lambda: answered(LOOPBACK, said)) == b"\x05\x00\x05\x05\x00\x01" + bytes(6)
     assert run(lambda: answered("", said))[:4] == b"\x05\x00\x05\x02"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (connect_to(25, f"Proxy-Authorization: Basic {LOGIN}"), "flow joe test:1 -> 127.0.0.1:25: refused: "
+         "the relay does not allow this port"),
+        (b"\x05\x01\x02\x01\x03joe\x04fish\x05\x01\x00\x03\x01a\x00\x19", "flow joe test:1 -> a:25: refused: "
+         "the relay does not allow this target"),
+        (b"\x05\x01\x02\x01\x03joe\x04fish\x05\x02\x00\x03\x01a\x00\x19", "test:1: refused: command 2 is"),
+        (connect_to(25, "Proxy-Authorization: Basic am9lOng="), "test:1: wrong user or password "),
+    ],
+)  # fmt: skip
+def test_refusal_is_noted_with_user_and_target_once(
+    said: bytes, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run(lambda: answered("log-flows = true\n" + USERS.replace("allow", 'deny = ["*:25"]\nallow'), said))
+    assert len(caplog.records) == 1
+    assert caplog.records[0].getMessage().startswith(told)
+
+
+def test_datagrams_are_flows_that_begin_and_end(caplog: pytest.LogCaptureFixture) -> None:
+    async def talk() -> None:
+        service = service_of("log-flows = true\n" + LOOPBACK)
+        client = Client(service)
+        await client.send(b"\x05\x01\x00\x05\x03\x00\x01" + bytes(6))
+        assert (await client.exactly(12))[:4] == b"\x05\x00\x05\x00"
+        client.sock.close()
+        await client.task
+        service.close()
+
+    caplog.set_level("INFO")
+    run(talk)
+    first, last = (record.getMessage() for record in caplog.records)
+    assert first.endswith(" test:1 (UDP): opened")
+    assert re.fullmatch(re.escape(first.removesuffix("opened")) + r"over \(\d+\.\d s\)", last)
 
 
 def test_wrong_login_of_socks_is_told() -> None:
