@@ -1,7 +1,7 @@
 """Options that several commands take; which values make sense is decided in ``control.settings``."""
 
 from collections.abc import Collection, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +9,7 @@ from tunproxy.control.log_options import LogOptions
 from tunproxy.control.settings import PolicyOptions, count_of_workers, octets
 from tunproxy.errors import ConfigError
 from tunproxy.host.arguments import hide_arguments
-from tunproxy.logs.levels import LEVELS, USUAL
+from tunproxy.logs.levels import LEVELS, USUAL, USUAL_OF_RELAYS
 from tunproxy.logs.setup import FORMATS
 from tunproxy.secret import Secret
 from tunproxy.upstream.types import passwords_in
@@ -222,16 +222,20 @@ LogFormat = Annotated[
         show_default="auto",
     ),
 ]
-LogLevel = Annotated[
-    str,
-    typer.Option(
+
+
+def _level_option(usual: str) -> Any:  # Any: typer's own
+    return typer.Option(
         "--log-level",
         metavar="|".join(LEVELS),
         parser=log_level,
         help="What a line must matter at least to be written.",
-        show_default=USUAL,
-    ),
-]
+        show_default=usual,
+    )
+
+
+LogLevel = Annotated[str, _level_option(USUAL)]
+RelayLogLevel = Annotated[str, _level_option(USUAL_OF_RELAYS)]
 Plugin = Annotated[
     list[str] | None,
     typer.Option(

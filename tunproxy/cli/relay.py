@@ -9,9 +9,8 @@ from msgspec import structs
 
 from tunproxy.cli import options
 from tunproxy.errors import ConfigError
+from tunproxy.logs.levels import USUAL_OF_RELAYS
 from tunproxy.logs.setup import AUTO, set_up
-
-USUAL_LEVEL = "info"  # that of a relay, which has nobody whom it tells
 
 
 def run_relay(
@@ -36,7 +35,7 @@ def run_relay(
         bool, typer.Option("--anonymous", help="Serve whoever comes, from anywhere, without a login.")
     ] = False,
     log_format: options.LogFormat = "",
-    log_level: options.LogLevel = "",
+    log_level: options.RelayLogLevel = "",
     check: Annotated[bool, typer.Option("--check", help="Only say whether all this can be used.")] = False,
     hash_password: Annotated[
         bool, typer.Option("--hash-password", help="Read a password, print what stands for it in relay.toml.")
@@ -76,7 +75,7 @@ def run_relay(
         typer.echo("this can be used")
         return 0
     log = wanted.log
-    set_up(log_format or log.format or AUTO, log_level or log.level or USUAL_LEVEL, names_all=True)
+    set_up(log_format or log.format or AUTO, log_level or log.level or USUAL_OF_RELAYS, names_all=True)
     return processes.serve(wanted)
 
 

@@ -13,6 +13,7 @@ LEVELS: Final = {
     "error": logging.ERROR,
 }
 USUAL: Final = "notice"
+USUAL_OF_RELAYS: Final = "info"  # nobody is told anything else of those whom they serve
 
 # sd-daemon(3), syslog(3)
 _PRIORITIES: Final = (

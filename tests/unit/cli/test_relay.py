@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tunproxy.cli.main import run
+from tunproxy.logs.levels import USUAL_OF_RELAYS
 from tunproxy.relay.passwords import PasswordHash
 
 
@@ -40,6 +41,14 @@ def test_what_cannot_be_is_one_line(
     assert words in err
     assert err.count("\n") == 1
     assert err.startswith("tunproxy: ")
+
+
+def test_help_says_which_level_is_usual_for_a_relay(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["relay", "--help"]) == run(["exec", "--help"]) == 0
+    relay, _, others = capfd.readouterr().out.partition("Usage: tunproxy exec")
+    assert USUAL_OF_RELAYS == "info"
+    assert "[default: (info)]" in " ".join(relay.split())
+    assert "[default: (notice)]" in " ".join(others.split())
 
 
 def test_anonymous_is_said_in_so_many_words() -> None:
