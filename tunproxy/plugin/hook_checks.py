@@ -2,12 +2,11 @@
 
 import difflib
 import inspect
-import os
-import traceback
 from typing import Final, cast
 
 import pluggy
 
+from tunproxy.errors import failure
 from tunproxy.plugin import hookspecs
 from tunproxy.plugin.hookspecs import PROJECT
 
@@ -45,21 +44,6 @@ def refuse_coroutines(manager: pluggy.PluginManager, plugin: object) -> None:
                 raise TypeError(
                     f"{caller.name} is a coroutine (write def; these may be one: {', '.join(COROUTINES)})"
                 )
-
-
-def failure(error: BaseException, file: str) -> str:
-    """Return, in one line, what a plugin raised, and the last line of file, its source, that led there."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if file and frame.filename == file
-    ]
-    return f"{text} ({os.path.basename(file)}:{lines[-1]})" if lines else text
-
-
-def source_of(function: object) -> str:
-    """Return the file that a function of a plugin's is from, as tracebacks name it; "" where that is none."""
-    code = getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)
-    return str(getattr(code, "co_filename", ""))
 
 
 def import_problem(error: BaseException, file: str = "") -> str:

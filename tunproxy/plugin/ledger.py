@@ -16,6 +16,7 @@ from typing import Final, TypeVar, cast
 
 from tunproxy.logs.about import about as fields_about
 from tunproxy.plugin.hook import Hook
+from tunproxy.plugin.hook_checks import COROUTINES
 
 # our choices: fewer could be bad luck; each costs a traceback in the log, and the flow what the plugin took
 MAX_FAULTS: Final = 5  # in a row
@@ -113,7 +114,8 @@ class Ledger:
             if found is not None:
                 if type(found) is CoroutineType:
                     found.close()
-                    raise TypeError("it answered with a coroutine (write async def)")
+                    how = "async def" if hook.name in COROUTINES else "def"
+                    raise TypeError(f"it answered with a coroutine (write {how})")
                 answer = checked(found)
         except BaseException as error:  # a plugin's sys.exit() must not end the process either
             self._on_fault(hook, self._clock() - started, error, deed, about)

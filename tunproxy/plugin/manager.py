@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
+from tunproxy.errors import failure, source_of
 from tunproxy.plugin import contributions
 from tunproxy.plugin.contributions import CodecType, Command, Named, Resolver, Route, RuleKind
 from tunproxy.plugin.hook import Hook as Hook
-from tunproxy.plugin.hook_checks import failure, source_of
 from tunproxy.plugin.registry import Registry
 from tunproxy.upstream.base import Upstream
 from tunproxy.upstream.types import UpstreamType

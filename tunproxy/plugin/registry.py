@@ -8,19 +8,17 @@ from typing import Final
 
 import pluggy
 
-from tunproxy.errors import ConfigError, OptionError
+from tunproxy.errors import ConfigError, OptionError, failure, source_of
 from tunproxy.logs.about import about
 from tunproxy.plugin import contributions, hookspecs
 from tunproxy.plugin.discovery import INSTALLED, Found, PluginFile, find_installed, find_plugins
 from tunproxy.plugin.hook import Hook
 from tunproxy.plugin.hook_checks import (
     HOOKS,
-    failure,
     import_problem,
     refuse_coroutines,
     refuse_unknown,
     refuse_wrappers,
-    source_of,
 )
 from tunproxy.plugin.hookspecs import PROJECT
 from tunproxy.plugin.ledger import Ledger

@@ -9,6 +9,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from tunproxy.errors import failure, source_of
 from tunproxy.plugin.contributions import RuleKind, RuleTest
 from tunproxy.plugin.hook import Hook
 from tunproxy.plugin.ledger import Ledger
@@ -53,7 +54,8 @@ class CustomKind:
         except ValueError:
             raise
         except (Exception, SystemExit) as error:
-            raise ValueError(f"plugin {self.plugin} failed: {type(error).__name__}: {error}") from error
+            why = failure(error, source_of(self._kind.make))
+            raise ValueError(f"plugin {self.plugin} failed: {why}") from error
         if not callable(getattr(test, "match", None)):
             raise ValueError(f"plugin {self.plugin} made {test!r}, which matches nothing")
         return test

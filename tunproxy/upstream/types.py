@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from tunproxy.errors import ConfigError, OptionError
+from tunproxy.errors import ConfigError, OptionError, failure, source_of
 from tunproxy.secret import Secret
 from tunproxy.upstream.base import Upstream
 from tunproxy.upstream.option_file import UNREAD, OptionFile, is_file_option, option_file
@@ -54,10 +54,24 @@ class UpstreamType:
                 raise ConfigError(f"upstream {name!r}: {self.name} has no option {key!r} (it has: {known})")
         options = convert_table(f"upstream {name!r}", self.options, table, files)
         try:
-            return self.make(name, options)
+            return self.made(name, options)
         except OptionError as error:
             head = f"upstream {name!r}: "
             raise ConfigError(head + str(error).removeprefix(head)) from error
+
+    def made(self, name: str, options: object) -> Upstream:
+        """Return what make makes of options; raises ConfigError, also where make is at fault."""
+        what = f"{'group' if self.is_group else 'upstream'} {name!r}: the type {self.name!r}"
+        try:
+            upstream = self.make(name, options)
+        except ConfigError:
+            raise
+        except (Exception, SystemExit) as error:  # a plugin's mistake, for its author
+            why = failure(error, source_of(self.make))
+            raise ConfigError(f"{what} cannot make it: {why}") from error
+        if not isinstance(upstream, Upstream):
+            raise ConfigError(f"{what} has made {upstream!r}, which is no upstream")
+        return upstream
 
 
 def files_in(url: str) -> list[str]:

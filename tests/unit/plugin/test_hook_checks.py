@@ -10,12 +10,10 @@ from tunproxy.plugin import hookspecs
 from tunproxy.plugin.hook_checks import (
     COROUTINES,
     HOOKS,
-    failure,
     import_problem,
     refuse_coroutines,
     refuse_unknown,
     refuse_wrappers,
-    source_of,
 )
 from tunproxy.plugin.hookspecs import PROJECT
 
@@ -61,19 +59,6 @@ def test_coroutine_is_refused_where_nobody_can_wait_for_it(name: str, function: 
     words = rf"^{name} is a coroutine \(write def; these may be one: decide_flow, flow_opened, flow_closed\)"
     with pytest.raises(TypeError, match=words):
         refuse_coroutines(manager_with(waiting), waiting)
-
-
-def test_failure_names_the_last_line_of_the_plugins_own_file() -> None:
-    def fails() -> None:
-        int("x")  # the last line of this file that leads there
-
-    with pytest.raises(ValueError, match="invalid literal") as caught:
-        fails()
-    line = fails.__code__.co_firstlineno + 1
-    words = "ValueError: invalid literal for int() with base 10: 'x'"
-    assert failure(caught.value, source_of(fails)) == f"{words} (test_hook_checks.py:{line})"
-    assert failure(caught.value, "") == failure(caught.value, "/elsewhere.py") == words
-    assert source_of(len) == source_of(None) == ""
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,13 @@ def test_ask_fault_is_logged_and_counted(
     assert f"flow 1: plugin p failed to decide: {why}" in caplog.text
 
 
+@pytest.mark.parametrize(("name", "how"), [("decide_flow", "async def"), ("contribute_rule_kinds", "def")])
+def test_ask_coroutine_says_what_to_write(name: str, how: str) -> None:
+    ledger = Desk().ledger
+    assert ledger.ask(Hook("p", lambda: coroutine(), (), name), {}, positive, deed="match") is None
+    assert ledger.failure == f"failed: TypeError: it answered with a coroutine (write {how})"
+
+
 def test_ask_answer_that_comes_too_late_is_a_fault(caplog: pytest.LogCaptureFixture) -> None:
     desk = Desk()
     assert desk.ask(desk.takes(0.06)) is None

@@ -79,7 +79,7 @@ def breaks(payload: str) -> object:
     ("make", "why"),
     [
         (refuses, "'half' is no phase"),
-        (breaks, "plugin moon failed: KeyError: 'half'"),
+        (breaks, r"plugin moon failed: KeyError: 'half' \(test_rule_kinds\.py:\d+\)$"),
         (lambda payload: object(), "plugin moon made <object .*>, which matches nothing"),
     ],
 )

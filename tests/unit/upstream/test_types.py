@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,23 @@ def options_of(url: str) -> Options:
     assert isinstance(made, Made)
     assert made.name == "upstream"
     return made.options
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda name, options: 1 / 0,
+         r"the type 'odd' cannot make it: ZeroDivisionError: division by zero \(test_types\.py:\d+\)$"),
+        (lambda name: name, r"the type 'odd' cannot make it: TypeError: .* takes 1 positional argument"),
+        (lambda name, options: name, "the type 'odd' has made 'x', which is no upstream$"),
+    ],
+)  # fmt: skip
+def test_mistake_of_whoever_makes_upstreams_is_told_in_a_line(make: Any, why: str) -> None:
+    """make: what a plugin may come up with instead of what it ought to be."""
+    with pytest.raises(ConfigError, match=f"^upstream 'x': {why}"):
+        UpstreamType("odd", Options, make).build("x", {"server": "a"})
+    with pytest.raises(ConfigError, match=r"^group 'x': the type 'odd' "):
+        UpstreamType("odd", Options, make, is_group=True).made("x", None)
 
 
 def test_build_takes_what_is_given_and_defaults_for_the_rest() -> None:

@@ -239,7 +239,7 @@ class _Builder(Checker):
         if options is MISSING or path in self._sources.unusable:
             return None
         try:
-            return kind.make(name, options)
+            return kind.made(name, options)
         except ConfigError as error:
             message = str(error)
             for head in (f"upstream {name!r}: ", f"group {name!r}: ", f"group {name!r} "):

@@ -13,7 +13,7 @@ from typing import Any, Final  # Any: options of a codec that is only known when
 from tunproxy.control.config.positions import Path
 from tunproxy.control.config.problems import did_you_mean
 from tunproxy.control.config.tables import MISSING, Checker
-from tunproxy.errors import ConfigError, OptionError
+from tunproxy.errors import ConfigError, OptionError, failure, source_of
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.layered import layered
 from tunproxy.flow.targets import Targets
@@ -128,7 +128,7 @@ class ConfiguredCodecs:
             else:
                 self._checker.complain(path, message)
             return None
-        except Exception as error:
-            self._checker.complain(path, f"codec {name!r} cannot be made: {type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:
+            self._checker.complain(path, f"codec {name!r} cannot be made: {failure(error, source_of(make))}")
             return None
         return Wanted(one, path, name if codec_type.compresses else "", name if codec_type.encrypts else "")

@@ -28,6 +28,29 @@ from tunproxy.upstream.tls_client import TlsClient
 
 ROOT = Path(__file__).resolve().parents[4]
 WORK = '[upstreams.work]\ntype = "socks5"\nserver = "192.0.2.1"\n'
+ODD = """from dataclasses import dataclass
+
+from tunproxy.plugin.api import CodecType, GroupOptions, UpstreamType, hookimpl
+
+def fails(*given):
+    return 1 / 0
+
+@dataclass
+class Options:
+    pass
+
+@hookimpl
+def contribute_upstream_types():
+    return [
+        UpstreamType("fails", Options, fails),
+        UpstreamType("five", Options, lambda name, options: 5),
+        UpstreamType("fails-too", GroupOptions, fails, is_group=True),
+    ]
+
+@hookimpl
+def contribute_codecs():
+    return [CodecType("odd", Options, fails)]
+"""
 ADS = '[rule-sets.ads]\npath = "ads.txt"\nformat = "text"\nbehavior = "domain"\n'
 
 
@@ -258,6 +281,28 @@ def test_inline_table_has_places_within_it(tmp_path: Path, table: str, problem: 
 def test_option_of_a_group_is_told_where_it_stands(tmp_path: Path, options: str, problem: str) -> None:
     (found,) = problems_of(tmp_path, f'[groups.g]\nmembers = ["DIRECT"]\n{options}')
     assert found.startswith(f"tunproxy.toml:{problem}")
+
+
+def test_plugin_that_makes_no_upstream_is_told_at_the_table(tmp_path: Path) -> None:
+    plugin = tmp_path / "odd.py"
+    plugin.write_text(ODD)
+    text = '[upstreams.a]\ntype = "fails"\n[upstreams.b]\ntype = "five"\n[groups.c]\ntype = "fails-too"\n'
+    path = written(
+        tmp_path, text + 'members = ["a"]\n[upstreams.d]\ntype = "socks5"\nserver = "a"\ncodec = "odd"\n'
+    )
+    sources = sources_of(path)
+    plugins = plugins_for(sources)
+    plugins.load(find_file(plugin))
+    with pytest.raises(ConfigProblems) as caught:
+        build_parts(sources, plugins)
+    told = [str(each).partition("\n")[0].replace(f"{tmp_path}/", "") for each in caught.value.problems]
+    why = "cannot make it: ZeroDivisionError: division by zero (odd.py:6)"
+    assert told == [
+        f"tunproxy.toml:1:12: the type 'fails' {why}",
+        "tunproxy.toml:3:12: the type 'five' has made 5, which is no upstream",
+        f"tunproxy.toml:5:9: the type 'fails-too' {why}",
+        "tunproxy.toml:11:10: codec 'odd' cannot be made: ZeroDivisionError: division by zero (odd.py:6)",
+    ]
 
 
 @pytest.mark.parametrize(
