@@ -164,11 +164,29 @@ def test_up_mark_keeps_out_of_the_tun_instead_of_the_uid(lab: HostLab) -> None:
         assert lab.route_to(world, "uid", str(WORKER_UID)) == TUN
 
 
-def test_up_without_ipv6_serves_ipv4_and_says_so(lab: HostLab) -> None:
+def test_up_takes_ipv6_that_the_host_has_though_new_links_are_to_have_none(lab: HostLab) -> None:
     with lab.host.changed("net/ipv6/conf/default/disable_ipv6", "1"):
         line = start_line(lab.start_up())
-    assert "no ipv6 on this host" in line
-    assert (lab.route_to(WORLD_IPV4), lab.route_to(WORLD_IPV6)) == (TUN, UPLINK)
+    assert "routes 0.0.0.0/0 ::/0" in line
+    assert (lab.route_to(WORLD_IPV4), lab.route_to(WORLD_IPV6)) == (TUN, TUN)
+    with lab.greeter(lab.world, WORLD_IPV6) as (port, _):
+        assert lab.hear(WORLD_IPV6, port) == "hello\n"
+
+
+def test_up_without_ipv6_serves_ipv4_and_tells_when_there_is_some(lab: HostLab) -> None:
+    key = "net/ipv6/conf/{}/disable_ipv6"
+    try:
+        with lab.host.changed(key.format("default"), "1"), lab.host.changed(key.format("all"), "1"):
+            process = lab.start_up()
+            assert "no ipv6 on this host" in start_line(process)
+            assert lab.route_to(WORLD_IPV4) == TUN
+    finally:
+        lab.host.ip("address", "add", f"{HOST_IPV6}/64", "dev", UPLINK, "nodad")
+        lab.host.ip("route", "add", "default", "via", ROUTER_IPV6)
+    assert process.stderr is not None
+    while "over IPv6 goes past us" not in (told := read_line(process.stderr)):
+        assert told, "nothing is told"
+    assert "start tunproxy anew" in told
 
 
 # who does it

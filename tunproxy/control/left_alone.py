@@ -29,7 +29,8 @@ _HTTPS: Final = 443
 class LeftAlone:
     """tun is our device, routes what goes into it, scope what is captured of that, worker who carries it.
 
-    in_lane returns which prefix of the kernel-direct lane a target is in, "" for none.
+    in_lane returns which prefix of the kernel-direct lane a target is in, "" for none. versions are those
+    of IP that tun had when it was made.
     """
 
     tun: str
@@ -37,6 +38,7 @@ class LeftAlone:
     scope: Scope
     worker: int
     in_lane: "Callable[[str, int], str]" = lambda address, port: ""
+    versions: tuple[int, ...] = (4, 6)
 
     def why(self, net: Netlink, target: str, uid: int = -1, protocol: int = 0, port: int = 0) -> str:
         """Return why packets of a user for an address do not come to us, "" where they do, or go nowhere.
@@ -65,6 +67,9 @@ class LeftAlone:
             return f"the table main has a way to {best}, out at {way.link}"
         if not any(_has(parse_network(each), target) for each in self.routes):
             return f"it is not among what is routed into {self.tun}"
+        version = ip_address(target).version
+        if version not in self.versions:
+            return f"{self.tun} had no IPv{version} when it was made (start tunproxy anew)"
         return f"a policy rule of somebody else leads it out at {way.link} (see: ip rule)"
 
     def of_record(self, record: "dict[str, Any]") -> str:

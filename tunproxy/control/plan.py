@@ -1,6 +1,7 @@
 """What ``up`` is to do, once it has its device."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from tunproxy.control.config.sources import Sources
 from tunproxy.control.process import Identity
@@ -12,6 +13,8 @@ from tunproxy.host.kill_switch import KillSwitch, RulesInForce
 from tunproxy.host.routes import LANE_TABLE, TABLE, Route
 from tunproxy.host.rules import PolicyRules
 from tunproxy.host.scope import Scope
+
+IPV6_IS_PAST: Final = "ipv6 goes past us, as net.ipv6.conf.default.disable_ipv6 keeps it from our device"
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Plan:
             prefixes = " ".join(str(route.prefix) for route in self.routes() if route.table == TABLE)
             parts.append(f"routes {prefixes} in table {TABLE}")
             if len(self.addresses) == 1:
-                parts.append("no ipv6 on this host")
+                is_past = links.others_have_ipv6(self.name)
+                parts.append(IPV6_IS_PAST if is_past else "no ipv6 on this host")
         else:
             parts.append("no routes of ours")
         if self.kill_switch() is not None:

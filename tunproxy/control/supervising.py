@@ -142,8 +142,8 @@ def _api(
 
 def _left_alone(made: Made) -> LeftAlone:
     plan = made.plan
-    routes = tuple(plan.settings.routes)
-    return LeftAlone(plan.name, routes, plan.scope, plan.identity.uid, made.lane.prefix_of)
+    routes, versions = tuple(plan.settings.routes), tuple(each.version for each in plan.addresses)
+    return LeftAlone(plan.name, routes, plan.scope, plan.identity.uid, made.lane.prefix_of, versions)
 
 
 def _names(crew: Crew, plan: Plan, reloader: Reloader) -> NameDuties:

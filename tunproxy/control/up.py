@@ -92,6 +92,8 @@ def up(settings: UpSettings, serve: Serve = run_worker) -> int:
         for device in devices:
             cleanup.callback(device.close)
         name = devices[0].name
+        if settings.routes:
+            links.allow_ipv6(name)
         plan = Plan(settings, identity, name, links.tun_addresses(name), sources, scope)
         with Netlink() as net:
             _configure_link(plan, Changes(net))

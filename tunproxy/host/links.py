@@ -2,12 +2,15 @@
 
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Final
 
 from tunproxy.host import sysctl
 from tunproxy.host.addresses import TUN_IPV4, TUN_IPV6, Interface
 from tunproxy.host.changes import Change
 from tunproxy.host.netlink import Netlink
+
+IF_INET6: Final = Path("/proc/net/if_inet6")
 
 # Our choice: packets that wait while the worker is at others. Of the kernel's 500, forty busy flows had
 # one datagram in a hundred dropped.
@@ -71,6 +74,24 @@ def has_link(name: str) -> bool:
 def has_ipv6(name: str) -> bool:
     """Tell whether a link can have IPv6 addresses: the kernel has IPv6, and nobody disabled it there."""
     return sysctl.read(f"net/ipv6/conf/{name}/disable_ipv6") == "0"
+
+
+def others_have_ipv6(name: str) -> bool:
+    """Tell whether another link than this and the loopback has an IPv6 address (/proc/net/if_inet6)."""
+    try:
+        lines = IF_INET6.read_text().splitlines()
+    except OSError:  # a kernel without IPv6
+        return False
+    return any(line.split()[-1] not in (name, "lo") for line in lines)
+
+
+def allow_ipv6(name: str) -> None:
+    """Have a link of ours take IPv6 addresses where others have them, whatever is set for new links.
+
+    What leads out over IPv6 would go past us else.
+    """
+    if not has_ipv6(name) and others_have_ipv6(name):
+        sysctl.write(f"net/ipv6/conf/{name}/disable_ipv6", "0")
 
 
 def tun_addresses(name: str) -> tuple[Interface, ...]:

@@ -93,6 +93,8 @@ def test_rule_of_somebody_else_takes_everything_of_its_version_and_that_is_told(
         why = "a policy rule of somebody else leads it out at e0 (see: ip rule)"
         with Netlink() as net:
             assert left.of_everything(net) == [f"what programs send over IPv4 goes past us: {why}"]
+            late = LeftAlone("tun0", EVERYTHING, SCOPE, WORKER, versions=(6,))
+            assert "had no IPv4 when it was made" in late.why(net, "198.51.100.1")
             assert left.why(net, "198.51.100.1") == why
             ip("-6 rule add pref 5000 lookup main")
             assert len(left.of_everything(net)) == 2

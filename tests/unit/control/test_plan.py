@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from tunproxy.control.plan import Plan
 from tunproxy.control.policy import built_in_sources
 from tunproxy.control.process import Identity
 from tunproxy.control.settings import UpSettings
+from tunproxy.host import links
 from tunproxy.host.addresses import TUN_IPV4, TUN_IPV6, Interface
 from tunproxy.host.links import Address, LinkUp
 from tunproxy.host.privileges import SocketNeeds
@@ -89,9 +91,22 @@ def test_kill_switch_holds_what_is_routed_and_both_families() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "plan",
 )
-def test_line_tells_what_is_done(wanted: Plan, line: str) -> None:
+def test_line_tells_what_is_done(
+    wanted: Plan, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "IF_INET6", tmp_path / "none")
     assert wanted.start_line("x") == line
     assert wanted.start_line("") == line.removeprefix("x, ")
+
+
+def test_line_tells_that_ipv6_of_others_is_not_captured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = tmp_path / "if_inet6"
+    addresses.write_text(f"{'0' * 31}1 01 80 10 80       lo\nfe80{'0' * 27}1 02 40 20 80     eth0\n")
+    monkeypatch.setattr(links, "IF_INET6", addresses)
+    line = plan("0.0.0.0/0", "::/0", addresses=(TUN_IPV4,)).start_line("x")
+    assert "routes 0.0.0.0/0 in table 7777, ipv6 goes past us, as net.ipv6.conf.default" in line
 
 
 def test_line_tells_that_pings_are_not_sent() -> None:

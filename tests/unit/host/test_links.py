@@ -8,7 +8,16 @@ from tests.isolation import isolated, needs_namespaces
 from tunproxy.device.tun import open_tun
 from tunproxy.host import sysctl
 from tunproxy.host.addresses import TUN_IPV4, TUN_IPV6
-from tunproxy.host.links import QUEUE_LENGTH, Address, LinkUp, has_ipv6, has_link, tun_addresses
+from tunproxy.host.links import (
+    QUEUE_LENGTH,
+    Address,
+    LinkUp,
+    allow_ipv6,
+    has_ipv6,
+    has_link,
+    others_have_ipv6,
+    tun_addresses,
+)
 from tunproxy.host.netlink import Netlink
 from tunproxy.loop.device_reader import DeviceReader
 
@@ -72,6 +81,26 @@ def test_tun_addresses_leave_ipv6_out_where_it_is_disabled() -> None:
         assert sysctl.write("net/ipv6/conf/default/disable_ipv6", "1")
         open_tun("two")
         assert tun_addresses("two") == (TUN_IPV4,)
+
+    isolated(check)
+
+
+def test_ipv6_is_allowed_on_our_link_where_others_have_it() -> None:
+    def check() -> None:
+        assert sysctl.write("net/ipv6/conf/default/disable_ipv6", "1")
+        first, second = open_tun("one"), open_tun("two")
+        with Netlink() as net:
+            net.set_link("lo", up=True)
+            allow_ipv6("one")
+            assert (others_have_ipv6("one"), has_ipv6("one")) == (False, False)
+            assert sysctl.write("net/ipv6/conf/two/disable_ipv6", "0")
+            net.set_link("two", up=True)
+            net.add_address("two", TUN_IPV6)
+            allow_ipv6("one")
+            assert (others_have_ipv6("one"), has_ipv6("one")) == (True, True)
+            assert not others_have_ipv6("two")
+        first.close()
+        second.close()
 
     isolated(check)
 
