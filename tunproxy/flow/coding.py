@@ -48,6 +48,7 @@ class Coding:
     """A flow's codec, and what has been encoded but not sent. upstream is a name, for people."""
 
     def __init__(self, codec: Codec, upstream: str) -> None:
+        """Raises what the codec raises, which may be a plugin's."""
         self.codec: Final = codec
         self.upstream: Final = upstream
         self.unsent: list[bytes | memoryview] = []
@@ -57,7 +58,7 @@ class Coding:
         self.encoded_at: Micros = -1
         self.has_more: bool = codec.has_more()  # the codec has octets for the client without further input
         self.is_read: bool = False  # the upstream's last octet has been
-        self.patience: Micros = codec.patience()  # -1: nobody waits for the client's first words
+        self.patience: Micros = i64(codec.patience())  # -1: nobody waits for the client's first words
         self.until: Micros = -1  # how long, from the end of the handshake on
         self.is_ended: bool = False  # the codec has said its last word to the upstream
 
@@ -109,7 +110,7 @@ def push_coded(flow: "TcpFlow", coding: Coding, now: Micros) -> None:
                 coding.put(codec.end())
             else:
                 return
-    except Exception as error:
+    except BaseException as error:  # a plugin's sys.exit() must not end the process
         _on_fault(flow, coding, error)
 
 
@@ -166,10 +167,13 @@ def pull_coded(flow: "TcpFlow", coding: Coding, now: Micros) -> None:
                     clear.append(rest)
             else:
                 clear = codec.decode_pieces(data)
+            _check(clear)
             answer = codec.answer()
+            if not isinstance(answer, bytes):
+                raise TypeError(f"its answer is {type(answer).__name__}, not bytes")
             coding.has_more = codec.has_more()
             has_ended = not coding.has_more and (is_last or codec.has_ended())
-        except Exception as error:
+        except BaseException as error:
             coding.has_more = False
             _on_fault(flow, coding, error)
             return
@@ -228,6 +232,13 @@ def _next_pieces(waiting: list[bytes | memoryview]) -> list[bytes | memoryview]:
     return pieces
 
 
+def _check(pieces: list[bytes | memoryview]) -> None:
+    """Raise TypeError where a codec has decoded to anything but octets: nobody else would bear that."""
+    for piece in pieces:
+        if not isinstance(piece, (bytes, memoryview)):
+            raise TypeError(f"it decodes to {type(piece).__name__}, not to bytes")
+
+
 def _size(pieces: list[bytes | memoryview]) -> i64:
     size: i64 = 0
     for piece in pieces:
@@ -269,7 +280,7 @@ def _on_lost(flow: "TcpFlow", coding: Coding, error: OSError) -> None:
     """Pass on that the upstream's socket is broken; the codec may know more about it."""
     try:
         coding.codec.on_reset()
-    except Exception as fault:
+    except BaseException as fault:
         _on_fault(flow, coding, fault)
         return
     if flow.life is not None:

@@ -59,6 +59,7 @@ def begin_talk(flow: "TcpFlow", talk: Talk) -> int:
     talk.began_at = clock.now()
     try:
         words = talk.conversation.begin()
+        _check(talk.conversation, words)
     except BaseException as error:  # a plugin's sys.exit() must not end the process
         return _fail(flow, talk, error)
     return _say(flow, talk, words)
@@ -90,6 +91,7 @@ def on_talk(flow: "TcpFlow", talk: Talk, events: i64) -> int:
             )
         try:
             words = talk.conversation.heard(data)
+            _check(talk.conversation, words)
         except BaseException as error:
             return _fail(flow, talk, error)
         became = _say(flow, talk, words)
@@ -124,6 +126,13 @@ def _say(flow: "TcpFlow", talk: Talk, words: bytes) -> int:
             talk.unsent = words[sent:]
             return GOES_ON
     return IS_OVER if talk.conversation.is_over else GOES_ON
+
+
+def _check(conversation: Conversation, words: bytes) -> None:
+    """Raise TypeError where a conversation, which may be a plugin's, comes up with what are no octets."""
+    for octets in (words, conversation.rest):
+        if not isinstance(octets, bytes):
+            raise TypeError(f"{type(octets).__name__} in a conversation, not bytes")
 
 
 def _fail(flow: "TcpFlow", talk: Talk, error: BaseException) -> int:

@@ -112,10 +112,10 @@ def opened(
     flow: "TcpFlow", sock: socket.socket, rest: bytes, codec: Codec | None, upstream: str, now: Micros
 ) -> None:
     """Take over a connected socket that somebody opened for the flow, with all that belongs to it."""
-    if codec is not None:
-        flow.coding = Coding(codec, upstream)
     flow.request = None
     _take(flow, sock)
+    if codec is not None and not _is_coded(flow, codec, upstream):
+        return
     flow.context.poller.watch(flow.fd, flow, WATCHED)
     _on_connected(flow, rest, now)
 
@@ -176,11 +176,21 @@ def _on_said(flow: "TcpFlow", talk: Talk, became: int, now: Micros) -> None:
     flow.talk = None
     if became == IS_OVER:
         codec = talk.conversation.codec
-        if codec is not None:
-            flow.coding = Coding(codec, talk.verdict.upstream)
-        _on_connected(flow, talk.conversation.rest, now)
+        if codec is None or _is_coded(flow, codec, talk.verdict.upstream):
+            _on_connected(flow, talk.conversation.rest, now)
     else:
         failed(flow, talk.error)
+
+
+def _is_coded(flow: "TcpFlow", codec: Codec, upstream: str) -> bool:
+    """Have the flow go through codec; where that is at fault, refuse the client, and return False."""
+    try:
+        flow.coding = Coding(codec, upstream)
+    except BaseException as error:  # a plugin's sys.exit() must not end the process
+        flow.context.opener.on_spoiled(upstream, error)
+        failed(flow, errno.ECONNREFUSED)
+        return False
+    return True
 
 
 def _take(flow: "TcpFlow", sock: socket.socket) -> None:

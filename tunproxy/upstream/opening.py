@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tunproxy import clock
+from tunproxy.errors import TunproxyError, failure
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.ports import DatagramRequest, Opener, OpenRequest, SocketMaker
 from tunproxy.flow.verdict import DIAL, DROP, REJECT, FlowInfo, Verdict
@@ -228,7 +229,12 @@ class AsyncOpener(Opener):
         self._complain(str(info), verdict.upstream, why, verdict.why)
 
     def on_spoiled(self, upstream: str, error: BaseException) -> None:
-        self._complain("a flow was cut", upstream, f"its stream was spoiled: {words_of(error)}")
+        words = words_of(error)
+        if not isinstance(
+            error, (TunproxyError, OSError, EOFError)
+        ):  # the codec's own mistake
+            words = failure(error, "")
+        self._complain("a flow was cut", upstream, f"its stream was spoiled: {words}")
 
     def _complain(self, what: str, upstream: str, why: str, rule: str = "") -> None:
         """Tell people what failed: the same of one upstream once, and then how often."""

@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -229,6 +229,56 @@ def test_spoiled_or_cut_stream_is_a_reset_and_no_octet_more(spoiled: bytes) -> N
         assert opener.spoiled == ["proxy: digits" if spoiled else "proxy: cut off"]
         rig.run(0.02)
         assert (len(rig.table), rig.poller.watched) == (0, 0)
+
+
+def leaves() -> object:
+    raise SystemExit(1)
+
+
+def odd(method: str, act: Callable[[], object]) -> Codec:
+    """Return a codec that does in one of its methods what act does."""
+    made = type("Odd", (Lines,), {method: lambda self, *given: act()})()
+    assert isinstance(made, Codec)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("method", "act"),
+    [
+        *((method, leaves) for method in ("encode_pieces", "keeps", "decode_pieces", "answer", "has_ended")),
+        ("decode_pieces", lambda: ["text"]),
+        ("decode_pieces", lambda: None),
+        ("answer", lambda: "text"),
+        ("encode_pieces", lambda: ["text"]),
+        ("flush", lambda: None),
+    ],
+)
+def test_codec_that_is_at_fault_costs_its_flow_and_nothing_else(
+    method: str, act: Callable[[], object]
+) -> None:
+    with coded(codec=odd(method, act)) as (rig, client, upstream, opener):
+        upstream.sendall(b"word\n")
+        client.send(b"word")
+        rig.until(lambda: client.has_rst)
+        assert len(opener.spoiled) == 1
+        assert client.stream in (b"", b"WORD\n"), "nothing that it should not have"
+        rig.run(0.02)
+        assert (len(rig.table), rig.poller.watched) == (0, 0)
+
+
+@pytest.mark.parametrize(("method", "act"), [("patience", lambda: "soon"), ("has_more", leaves)])
+def test_codec_that_cannot_begin_refuses_the_client(method: str, act: Callable[[], object]) -> None:
+    opener = Noting()
+    rig = Rig(decider=StaticDecider(Verdict(OPEN, "proxy")), opener=opener)
+    ours, theirs = socket.socketpair()
+    with contextlib.closing(rig), theirs:
+        client = Client(rig)
+        client.syn()
+        opener.asked[0].request.opened(ours, b"", odd(method, act))
+        rig.until(lambda: client.has_rst)
+        assert len(opener.spoiled) == 1
+        assert (len(rig.table), rig.poller.watched) == (0, 0)
+        assert theirs.recv(1) == b"", "the socket is closed"
 
 
 def test_upstream_that_does_not_read_holds_the_client_back_and_loses_nothing() -> None:

@@ -207,6 +207,35 @@ def test_conversation_that_cannot_be_made_is_explained(error: BaseException) -> 
         assert (len(rig.table), rig.poller.watched) == (0, 0)
 
 
+class Odd(Please):
+    """Comes up with what are no octets: at once, when it has heard something, or for the client."""
+
+    def __init__(self, info: FlowInfo, when: str) -> None:
+        super().__init__(info, RuntimeError())
+        self.when = when
+
+    def begin(self) -> bytes:
+        return "text" if self.when == "begin" else self.words  # type: ignore[return-value]
+
+    def heard(self, data: bytes) -> bytes:
+        super().heard(data)
+        if self.when == "rest":
+            self.rest = "text"  # type: ignore[assignment]
+        return "text" if self.when == "heard" else b""  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("when", ["begin", "heard", "rest"])
+def test_conversation_that_is_at_fault_is_explained(when: str) -> None:
+    with behind_proxy() as (rig, client, listener, opener):
+        opener.make = lambda info: Odd(info, when)
+        client.syn()
+        with listener.accept()[0] as proxy:
+            proxy.sendall(b"ok\n")
+            rig.until(lambda: client.has_rst)
+        assert [type(error) for error in opener.errors] == [TypeError]
+        assert (len(rig.table), rig.poller.watched) == (0, 0)
+
+
 def test_proxy_that_hangs_up_is_explained() -> None:
     with behind_proxy() as (rig, client, listener, opener):
         client.syn()

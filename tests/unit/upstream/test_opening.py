@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from tunproxy.flow.codec import Codec
+from tunproxy.flow.codec import Codec, CodecError
 from tunproxy.flow.ports import OpenRequest
 from tunproxy.flow.targets import Targets
 from tunproxy.flow.verdict import DIAL, DROP, OPEN, REJECT, FlowInfo, Verdict
@@ -338,6 +338,23 @@ def test_open_verdict_without_opener_is_a_fault(bench: Bench) -> None:
     bench.run(0.01)
     assert request.answers == [REFUSED]
     assert bench.opener.statistics().faults == {"nobody": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (CodecError("the stream is corrupt"), "the stream is corrupt"),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "reset"),
+        (KeyError("k"), "KeyError: 'k'"),
+        (SystemExit(1), "SystemExit: 1"),
+    ],
+)
+def test_spoiled_stream_is_told_and_what_is_the_codecs_mistake_by_its_kind(
+    bench: Bench, error: BaseException, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.opener.on_spoiled("work", error)
+    told = f"a flow was cut: upstream work: its stream was spoiled: {words}"
+    assert [record.getMessage() for record in caplog.records] == [told]
 
 
 def test_cancel_ends_the_coroutine_and_answers_nothing(bench: Bench) -> None:
