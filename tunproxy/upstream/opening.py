@@ -230,9 +230,7 @@ class AsyncOpener(Opener):
 
     def on_spoiled(self, upstream: str, error: BaseException) -> None:
         words = words_of(error)
-        if not isinstance(
-            error, (TunproxyError, OSError, EOFError)
-        ):  # the codec's own mistake
+        if not isinstance(error, (TunproxyError, OSError, EOFError)):  # the codec's own mistake
             words = failure(error, "")
         self._complain("a flow was cut", upstream, f"its stream was spoiled: {words}")
 
