@@ -24,6 +24,8 @@ _STRING: Final = r"\"\"\".*?(?:\"\"\"|\Z)|'''.*?(?:'''|\Z)|\"(?:\\.|[^\"\\\n])*\
 _KEY: Final = re.compile(r"(?:(?<![\w.-])[\w.-]++|\"[^\"\n]+\"|'[^'\n]+')(?=(\s*+[=:]\s*+))")
 # that value: a string, a list, or a bare word; one that does not end goes on to the end
 _VALUE: Final = re.compile(rf"{_STRING}|\[(?:{_STRING}|[^\]\"'])*+(?:\]|\Z)|[^\s,{{}}\[\]#\"'&]+", re.DOTALL)
+# what stands behind a value in no TOML: the rest of one with a quote in it, "ab"cd"
+_MORE: Final = re.compile(r"[ \t]*+[^\s,\]}#&][^\n]*")
 # what somebody may have meant by a key that there is not
 _MEANT: Final = ("password", "passwd", "passphrase", "secret", "token")
 _NEAR: Final = 0.75  # our choice: pasword, psswd, sercet and tokn are, server and seconds are not
@@ -79,7 +81,8 @@ def _without_values(text: str) -> str:
         value = _VALUE.match(text, at) if is_secret(key[0]) else None
         if value is not None and value[0] not in ("true", "false"):
             parts += [text[kept:at], MASK, "\n" * value[0].count("\n")]
-            kept = at = value.end()
+            more = _MORE.match(text, value.end())
+            kept = at = more.end() if more is not None else value.end()
     return "".join([*parts, text[kept:]])
 
 
