@@ -26,6 +26,8 @@ _KEY: Final = re.compile(r"(?:(?<![\w.-])[\w.-]++|\"[^\"\n]+\"|'[^'\n]+')(?=(\s*
 _VALUE: Final = re.compile(rf"{_STRING}|\[(?:{_STRING}|[^\]\"'])*+(?:\]|\Z)|[^\s,{{}}\[\]#\"'&]+", re.DOTALL)
 # what stands behind a value in no TOML: the rest of one with a quote in it, "ab"cd"
 _MORE: Final = re.compile(r"[ \t]*+[^\s,\]}#&][^\n]*")
+_KEY_END: Final = re.compile(r"[=:][ \t]*|(?=[\"'])")
+_TORN: Final = re.compile(r"[^\w.-]+")  # what a key has not
 # what somebody may have meant by a key that there is not
 _MEANT: Final = ("password", "passwd", "passphrase", "secret", "token")
 _NEAR: Final = 0.75  # our choice: pasword, psswd, sercet and tokn are, server and seconds are not
@@ -54,9 +56,12 @@ def _is_misspelt(name: str) -> bool:
 
 def masked(text: str) -> str:
     """Return text without its secrets; it has as many lines as before."""
-    for value in sorted(_values(text), key=len, reverse=True):
+    values = _values(text)
+    for value in sorted(values or (), key=len, reverse=True):
         text = text.replace(value, MASK)
     text = _without_values(text)
+    if values is None:
+        text = "\n".join(map(_without_torn, text.split("\n")))
     return without_logins(text)
 
 
@@ -86,12 +91,25 @@ def _without_values(text: str) -> str:
     return "".join([*parts, text[kept:]])
 
 
-def _values(text: str) -> set[str]:
-    """Return the secret strings of a configuration; none where it is no TOML. Of one in lines, its lines."""
+def _without_torn(line: str) -> str:
+    """Return a line of a text that is no TOML without what stands behind a torn key: pass}word "x"."""
+    if line.lstrip()[:1] in ("", "#", "[", '"', "'"):
+        return line
+    end = _KEY_END.search(line)
+    at = end.end() if end is not None else len(line)
+    if end is None and len(words := line.split(None, 1)) == 2:  # password hunter22
+        at = line.index(words[1], line.index(words[0]) + len(words[0]))
+    if "," in line[:at] or line[at:].strip() in ("", MASK) or line[at] == "{":  # a rule, or nothing to hide
+        return line
+    return f"{line[:at]}{MASK}" if is_secret(_TORN.sub("", line[:at])) else line
+
+
+def _values(text: str) -> set[str] | None:
+    """Return the secret strings of a configuration; None where it is no TOML. Of one in lines, its lines."""
     try:
         tree = tomllib.loads(text.removeprefix("\ufeff"))
     except (tomllib.TOMLDecodeError, RecursionError):
-        return set()
+        return None
     lines = (line for value in _found(tree, is_hidden=False) for line in value.splitlines())
     return {line for line in lines if len(line) >= LEAST}
 
