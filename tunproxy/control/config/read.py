@@ -27,7 +27,6 @@ from tunproxy.dns.checks import problems_of
 from tunproxy.errors import ConfigError
 from tunproxy.plugin.settings import PluginEntry, PluginSettings
 from tunproxy.rules.model import Position
-from tunproxy.rulesets.convert.detect import detect
 from tunproxy.secret import Secret
 from tunproxy.upstream.option_file import is_file_option
 
@@ -111,6 +110,8 @@ def parse_toml(data: bytes, name: str) -> tuple[str, dict[str, Any]]:
     try:
         return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
+        from tunproxy.rulesets.convert.detect import detect  # 16 ms, that only this needs
+
         whose = detect(data)
         hint = f" (it looks like a configuration of {whose}: see tunproxy convert)" if whose else ""
         raise ConfigProblems([_syntax_problem(str(error), text, name, hint)]) from None
