@@ -197,21 +197,20 @@ class Reconciler:
     async def _pass(self, pool: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         try:
-            mended, found, past = await loop.run_in_executor(pool, self._look)
+            mended, failures, found, past = await loop.run_in_executor(pool, self._look)
         except SystemChangeError as error:
-            if self._has_device():
-                self._complain(f"the network cannot be looked after: {error}")
-            elif self._is_missing:  # whoever reads it still does
-                self._complain(RENAMED)
-            else:  # it was deleted, as a rule: whoever reads it says so
-                self._is_missing = True
-                loop.call_later(self._missing, self.look_again)
+            self._on_failure(f"the network cannot be looked after: {error}")
             return
         except Exception:  # ours, or the library's: the rest goes on
             _log.exception("the network cannot be looked after")
             return
-        self._is_missing = False
-        self._complain("")
+        if failures:
+            self._on_failure(f"not all that is ours can be put back: {failures[0]}")
+            if self._is_missing:
+                return
+        else:
+            self._is_missing = False
+            self._complain("")
         if mended:
             self.mended += 1
             self._mends.append(time.monotonic())
@@ -224,11 +223,33 @@ class Reconciler:
         about = {"local": sorted(map(str, found.local)), "renewals": self._renewals}
         self._told.say({**about, "loops": self._loops(found) if self._cuts_loops else []})
 
-    def _look(self) -> tuple[list[str], Surroundings, list[str]]:
-        """Put back what is ours, and look around; in the thread. Raises SystemChangeError."""
+    def _on_failure(self, complaint: str) -> None:
+        """Complain; but where our device is missing, that is what matters."""
+        if self._has_device():
+            self._is_missing = False
+            self._complain(complaint)
+        elif self._is_missing:  # whoever reads it still does
+            self._complain(RENAMED)
+        else:  # it was deleted, as a rule: whoever reads it says so
+            self._is_missing = True
+            asyncio.get_running_loop().call_later(self._missing, self.look_again)
+
+    def _look(self) -> tuple[list[str], list[str], Surroundings, list[str]]:
+        """Put back what is ours, and look around; in the thread. Raises SystemChangeError.
+
+        What cannot be put back is told, and holds up nothing else: an address where IPv6 was disabled, say.
+        """
+        mended: list[str] = []
+        failures: list[str] = []
         with Netlink() as net:
-            mended = [change.what for change in self._changes if change.mend(net)]
-            return list(dict.fromkeys(mended)), look_around(net, self._sender), self._going_past(net)
+            for change in self._changes:
+                try:
+                    if change.mend(net):
+                        mended.append(change.what)
+                except SystemChangeError as error:
+                    failures.append(str(error))
+            found = look_around(net, self._sender)
+            return list(dict.fromkeys(mended)), failures, found, self._going_past(net)
 
     def _take_note(self, found: Surroundings) -> None:
         known, self._known = self._known, found

@@ -291,8 +291,10 @@ def _index(name: str) -> int:
 
 
 def _why(code: int) -> str:
-    if code in (errno.EPERM, errno.EACCES):
+    if code == errno.EPERM:
         return "not permitted (needs CAP_NET_ADMIN: run as root)"
+    if code == errno.EACCES:  # for want of rights it is the other one
+        return "permission denied (IPv6 is disabled there: see net.ipv6.conf.*.disable_ipv6)"
     if code in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT):
         return f"{os.strerror(code).lower()} (not in this kernel; rules need CONFIG_IP_MULTIPLE_TABLES)"
     return os.strerror(code).lower()

@@ -195,14 +195,26 @@ def test_what_cannot_be_put_back_is_told_once_and_tried_again(capfd: pytest.Capt
                 looks = part.looks
                 network.look_again()
                 await until(lambda before=looks: part.looks > before)  # type: ignore[misc]
-            assert network.problems() == ["the network cannot be looked after: cannot mend it: no"]
+            assert network.problems() == ["not all that is ours can be put back: cannot mend it: no"]
             part.error = ""
             network.look_again()
             await until(lambda: not network.problems())
 
     isolated(lambda: (make_host(), asyncio.run(check())))
     said = capfd.readouterr().err
-    assert said == "tunproxy: the network cannot be looked after: cannot mend it: no\n"
+    assert said == "tunproxy: not all that is ours can be put back: cannot mend it: no\n"
+
+
+def test_what_cannot_be_put_back_holds_up_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
+    async def check() -> None:
+        worker, after = Worker(), Part(undone=1)
+        async with keeping(worker, Part(error="cannot mend it: no"), after) as network:
+            await until(lambda: network.mended == 1)
+            await until(lambda: len(worker.told) == 1)
+            assert network.problems() == ["not all that is ours can be put back: cannot mend it: no"]
+
+    isolated(lambda: (make_host(), asyncio.run(check())))
+    assert "somebody else has removed a part of ours: put back" in capfd.readouterr().err
 
 
 def test_machine_that_has_slept_has_everything_renewed(monkeypatch: pytest.MonkeyPatch) -> None:

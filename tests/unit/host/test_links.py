@@ -4,8 +4,11 @@ import fcntl
 import socket
 import struct
 
+import pytest
+
 from tests.isolation import isolated, needs_namespaces
 from tunproxy.device.tun import open_tun
+from tunproxy.errors import SystemChangeError
 from tunproxy.host import sysctl
 from tunproxy.host.addresses import TUN_IPV4, TUN_IPV6
 from tunproxy.host.links import (
@@ -119,5 +122,19 @@ def test_links_undone_by_somebody_are_mended_and_else_left_alone() -> None:
             assert [change.mend(net) for change in changes] == [False, True, False]
             assert not any(change.mend(net) for change in changes)
             device.close()
+
+    isolated(check)
+
+
+def test_address_where_ipv6_was_disabled_meanwhile_is_no_matter_of_rights() -> None:
+    def check() -> None:
+        open_tun("tun0")
+        address = Address("tun0", TUN_IPV6)
+        with Netlink() as net:
+            LinkUp("tun0", 1500).apply(net)
+            address.apply(net)
+            assert sysctl.write("net/ipv6/conf/all/disable_ipv6", "1")
+            with pytest.raises(SystemChangeError, match="IPv6 is disabled there"):
+                address.mend(net)
 
     isolated(check)
