@@ -102,6 +102,11 @@ class LiveFlows:
         """How many are not over."""
         return len(self._open)
 
+    @property
+    def passed(self) -> float:
+        """How many seconds there were between the last two looks."""
+        return self._passed
+
     def flows(self) -> Iterable[Flow]:
         """Return all that are shown, the newest first; those that are over last."""
         return [*reversed(self._open.values()), *reversed(self._over)]

@@ -24,7 +24,7 @@ LOOKS = [
 def watching(monkeypatch: pytest.MonkeyPatch, looks: list[dict[str, Any]]) -> None:
     def watch(path: Path, seconds: float) -> Iterator[dict[str, Any]]:
         yield from looks
-        raise AssertionError("two looks are enough")
+        raise AssertionError("these looks are enough")
 
     monkeypatch.setattr(once, "watch_flows", watch)
 
@@ -43,6 +43,16 @@ def test_table_has_rates_of_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert describe(View(flows), 1, at).splitlines()[-1].startswith("1 of 2 shown; 2 open")
     assert describe(View(flows, text="nobody"), 30, at) == "2 open, 1.5 kB/s down, - up"
     assert describe(View(flows, kind="process"), 30, at).splitlines()[1].startswith("curl ")
+
+
+def test_second_look_that_comes_at_once_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who look all look at the same moments: the first one may be a moment before that."""
+    watching(monkeypatch, [LOOKS[1], look(10.03), look(11.03, octets=((2, 0, 2000),))])
+    flows = LiveFlows()
+    look_twice(Path("/x"), 1.0, flows)
+    assert flows.passed == pytest.approx(1.0)
+    lines = describe(View(flows), 30, Moment(flows.look, WALL)).splitlines()
+    assert lines[-1] == "1 open, 2.0 kB/s down, - up"
 
 
 def test_one_that_cannot_be_understood_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
