@@ -81,7 +81,7 @@ class FlowBook:
         found = [*(alive if state != "closed" else ()), *(over if state != "open" else ())]
         found.sort(key=_number, reverse=True)
         now = clock.now()
-        rows = [row_of(life, now) for life in islice(found, limit)]
+        rows = [row_of(life, now) | _owner(life) for life in islice(found, limit)]
         return {"open": len(alive), "kept": len(over), "begun": self._recent.count(), "flows": rows}
 
     async def flow(self, about: About) -> Document:
@@ -186,6 +186,19 @@ def row_of(life: FlowLife, now: int) -> Document:
         "age_seconds": round(int(now - life.began_at) / 1e6, 3),
         "seconds": round(int((life.ended_at if is_over else now) - life.began_at) / 1e6, 3),
         "reason": _reason(life, verdict) or None,
+    }
+
+
+def _owner(life: FlowLife) -> Document:
+    """Return whose a flow is, where a rule has asked for that; nothing is looked up."""
+    trace = trace_of(life.info)
+    if trace is None or (not trace.facts.process_name and trace.facts.uid < 0):
+        return {}
+    facts = trace.facts
+    return {
+        "process": facts.process_name or "",
+        "process_path": facts.process_path or "",
+        "uid": int(facts.uid),
     }
 
 

@@ -10,16 +10,19 @@ import pytest
 
 from tests.unit.control.policies import plugins_for, written
 from tests.unit.control.policies import sources_of as sources
+from tests.unit.decide.test_trace import Program
 from tests.unit.dns.world import Turns
 from tunproxy import clock
 from tunproxy.control import flow_book, keeper
 from tunproxy.control.flow_book import FlowBook
+from tunproxy.control.flow_filter import parse_filter
 from tunproxy.control.helm.modes import OneWay
 from tunproxy.control.keeper import PolicyKeeper
 from tunproxy.control.live_names import LiveNames
 from tunproxy.decide.question import parse_question
 from tunproxy.decide.recent import RecentFlows
 from tunproxy.decide.stage import Stage
+from tunproxy.decide.trace import note_owner, trace_of
 from tunproxy.errors import ConfigError
 from tunproxy.flow.life import FlowLife
 from tunproxy.flow.verdict import FlowInfo
@@ -91,6 +94,20 @@ def test_rows_are_of_open_and_closed_flows_the_newest_first(tmp_path: Path) -> N
         assert [row["number"] for row in made.book.flows({"limit": 1})["flows"]] == [3]
         assert [row["number"] for row in made.book.flows({"state": "closed"})["flows"]] == [1]
         assert [row["number"] for row in made.book.flows({"state": "open"})["flows"]] == [3, 2]
+
+
+def test_row_says_whose_a_flow_is_where_a_rule_has_asked(tmp_path: Path) -> None:
+    with place(tmp_path) as made:
+        asked, other = made.begin(443), made.begin(443)
+        trace = trace_of(asked.info)
+        assert trace is not None
+        note_owner(trace.facts, Program())
+        rows = made.book.flows({})["flows"]
+        assert [row.get("process") for row in rows] == [None, "curl"]
+        assert (rows[1]["process_path"], rows[1]["uid"]) == ("/usr/bin/curl", 1000)
+        assert "process" not in rows[0]
+        assert parse_filter("process:curl user:1000").fits(rows[1])
+        assert other.number == 2
 
 
 @pytest.mark.parametrize("wrong", [{"limit": -1}, {"limit": "many"}, {"limit": True}, {"state": "ajar"}])
