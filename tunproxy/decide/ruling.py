@@ -5,6 +5,7 @@ Verdicts that are the same for every flow of a rule are made once and handed out
 that no rule asks for.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, final
@@ -16,6 +17,7 @@ from tunproxy.decide.hits import RuleHits
 from tunproxy.decide.trace import DECIDED, SNIFFING, WAITING, FlowLookup, ProcessSource, Trace
 from tunproxy.flow.ports import Abilities
 from tunproxy.flow.verdict import DIAL, OPEN, REJECT, SNIFF, FlowInfo, Verdict
+from tunproxy.logs.about import about
 from tunproxy.rules.facts import (
     NEEDS_ADDRESS,
     NEEDS_NAME,
@@ -31,6 +33,8 @@ NO_RULE: Final[i64] = -1  # the default decided
 _CLOCK_LASTS: Final[i64] = 1_000_000  # one look at the clock on the wall a second
 _MAX_ROUNDS: Final[i64] = 16  # there are four things to find out; whoever asks for more is broken
 _localtime: Final = time.localtime
+
+_log: Final = logging.getLogger(__name__)
 
 
 class Way(Protocol):
@@ -202,7 +206,8 @@ class Ruling:
                 assert way is not None
                 is_tcp = info.protocol == "tcp"
                 abilities = self._abilities[number]
-                if not (is_tcp and abilities is not None and abilities.any_tcp) and not way.carries(info):
+                is_able = is_tcp and abilities is not None and abilities.any_tcp
+                if not is_able and not self._carries(info, way, number):
                     self._pass_over(trace, found, found)
                     rounds = 0
                     continue
@@ -319,11 +324,38 @@ class Ruling:
         is_tcp = info.protocol == "tcp"
         abilities = self._default_abilities
         is_able = is_tcp and abilities is not None and abilities.any_tcp
-        if not is_able and not self._default_way.carries(info):
+        if not is_able and not self._carries(info, self._default_way, NO_RULE):
             why = f"{self.default}, the default, cannot carry it"
             return Verdict(REJECT, self.default, why=why)
         known = self._default_of_tcp if is_tcp else self._default_verdict
-        return known if known is not None else self._default_way.verdict_for(info, "default")
+        return known if known is not None else self._asked(info, self._default_way, NO_RULE)
+
+    def _carries(self, info: FlowInfo, way: Way, number: i64) -> bool:
+        """Tell whether such a flow can go this way; a way that is at fault is asked for its verdict, too."""
+        try:
+            return way.carries(info)
+        except BaseException as error:  # a plugin's sys.exit() must not end the process
+            self._complain(info, number, error)
+            return True
+
+    def _asked(self, info: FlowInfo, way: Way, number: i64) -> Verdict:
+        """Return a way's verdict of this flow, which is refused where the way is at fault."""
+        why = self.why(int(number))
+        try:
+            verdict = way.verdict_for(info, why)
+            if not isinstance(verdict, Verdict):
+                raise TypeError(f"verdict_for() returned {type(verdict).__name__}, not a verdict")
+            return verdict
+        except BaseException as error:
+            name = self._complain(info, number, error)
+            return Verdict(REJECT, name, why=f"{why}; {name} is faulty")
+
+    def _complain(self, info: FlowInfo, number: i64, error: BaseException) -> str:
+        """Log what is wrong with the way of a rule, or the default; return its name."""
+        name = self.default if number < 0 else self.rules.targets[int(number)]
+        fields = about(flow=info, upstream=name, rule=self.why(int(number)))
+        _log.error("%s: upstream %s is faulty", info, name, exc_info=error, extra=fields)
+        return name
 
     def _verdict(self, info: FlowInfo, way: Way, number: i64) -> Verdict:
         """Return a way's verdict with the rule as the reason; kept where it is the same for every flow."""
@@ -331,7 +363,7 @@ class Ruling:
         is_tcp = info.protocol == "tcp"
         known = way.tcp_constant(why) if is_tcp else way.constant(why)
         if known is None:
-            return way.verdict_for(info, why)
+            return self._asked(info, way, number)
         if is_tcp:
             self._tcp_constants[number] = known
         else:

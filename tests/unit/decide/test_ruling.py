@@ -1,6 +1,7 @@
 """What rules say of a flow, and what is looked up for them."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.unit.decide.world import Names, Way, World, flow, named, trace
 from tunproxy.decide.sniffers import NameSniffer
 from tunproxy.decide.trace import DECIDED, SNIFFING, WAITING
 from tunproxy.flow.ports import Abilities
-from tunproxy.flow.verdict import DIAL, OPEN, REJECT, SNIFF, Verdict
+from tunproxy.flow.verdict import DIAL, OPEN, REJECT, SNIFF, FlowInfo, Verdict
 from tunproxy.rules.facts import NEEDS_ADDRESS, NEEDS_NAME
 
 FAKE = "198.18.0.7"
@@ -68,6 +69,46 @@ def test_verdict_may_be_the_same_for_tcp_alone(rule: str) -> None:
     assert mixed.asked == 0
     assert world.decide(flow(protocol="udp"))[0] == "for others"
     assert world.decider.decide(flow()) is first
+
+
+class Faulty(Way):
+    """Does what a test says when it is asked."""
+
+    def __init__(self, act: Callable[[], object], *, is_able: bool = True) -> None:
+        super().__init__(Verdict(DIAL, "odd"), varies=True)
+        self.act = act
+        self.is_able = is_able
+
+    def carries(self, info: FlowInfo) -> bool:
+        if not self.is_able:
+            self.act()
+        return True
+
+    def verdict_for(self, info: FlowInfo, why: str = "") -> Verdict:
+        return self.act()  # type: ignore[return-value]  # on purpose
+
+
+def fails() -> object:
+    raise KeyError("k")
+
+
+def leaves() -> object:
+    raise SystemExit(1)
+
+
+@pytest.mark.parametrize("act", [fails, leaves, lambda: None, lambda: "direct"])
+@pytest.mark.parametrize("rule", ["MATCH,odd", "DST-PORT,1,work"])
+@pytest.mark.parametrize("is_able", [True, False])
+def test_way_that_is_at_fault_is_named_and_its_flows_are_refused(
+    act: Callable[[], object], rule: str, is_able: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(rule, "MATCH,direct" if "odd" in rule else "DST-PORT,2,work", default="odd",
+                  more_ways={"odd": Faulty(act, is_able=is_able)})  # fmt: skip
+    verdict = world.decider.decide(flow())
+    assert (verdict.kind, verdict.upstream) == (REJECT, "odd")
+    assert verdict.why.endswith("; odd is faulty")
+    assert all("upstream odd is faulty" in record.getMessage() for record in caplog.records)
+    assert caplog.records[-1].exc_info is not None
 
 
 def test_udp_goes_on_to_the_next_rule_where_the_upstream_has_none() -> None:
