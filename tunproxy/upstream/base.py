@@ -89,6 +89,18 @@ class Upstream(ABC):
 
     cautions: Sequence[str] = ()
 
+    def __init_subclass__(cls) -> None:
+        """Have a class asked about each flow that says itself what becomes of one, and no more than that.
+
+        What the class that it is made from says of every flow would be taken for its answer otherwise.
+        """
+        super().__init_subclass__()
+        own = vars(cls)
+        if "verdict_for" in own and "constant" not in own:
+            cls.constant = Upstream.constant  # type: ignore[method-assign]
+            if "tcp_constant" not in own:
+                cls.tcp_constant = Upstream.tcp_constant  # type: ignore[method-assign]
+
     def __init__(self, name: str) -> None:
         self.name: Final = name
         self.knowledge: Final = Knowledge()
@@ -136,7 +148,7 @@ class DialUpstream(Upstream):
         self._port: Final = port
 
     def verdict_for(self, info: FlowInfo, why: str = "") -> Verdict:
-        return self.constant(why)
+        return self.constant(why) or DialUpstream.constant(self, why)
 
     def constant(self, why: str = "") -> Verdict:
         return Verdict(DIAL, self.name, self._address, self._port, why=why)
@@ -152,7 +164,7 @@ class OpenUpstream(Upstream):
             self.knowledge.declare(UDP, False)
 
     def verdict_for(self, info: FlowInfo, why: str = "") -> Verdict:
-        return self.constant(why)
+        return self.constant(why) or OpenUpstream.constant(self, why)
 
     def constant(self, why: str = "") -> Verdict:
         return Verdict(OPEN, self.name, opener=self, why=why)

@@ -5,8 +5,8 @@ import socket
 import pytest
 
 from tunproxy.errors import ConfigError, UpstreamError
-from tunproxy.flow.verdict import DIAL, OPEN, FlowInfo
-from tunproxy.upstream.base import REFUSED, SILENT, Dialer, DialUpstream, OpenError, OpenUpstream
+from tunproxy.flow.verdict import DIAL, OPEN, REJECT, FlowInfo, Verdict
+from tunproxy.upstream.base import REFUSED, SILENT, Dialer, DialUpstream, OpenError, OpenUpstream, Upstream
 
 FLOW = FlowInfo("tcp", bytes([10, 0, 0, 2]), 40000, bytes([192, 0, 2, 7]), 80)
 
@@ -54,6 +54,48 @@ def test_open_upstream_is_its_verdicts_opener() -> None:
     verdict = proxy.verdict_for(FLOW, "because")
     assert (verdict.kind, verdict.upstream, verdict.why) == (OPEN, "proxy", "because")
     assert verdict.opener is proxy
+
+
+class Sometimes(DialUpstream):
+    def verdict_for(self, info: FlowInfo, why: str = "") -> Verdict:
+        return super().verdict_for(info, why) if info.target_port == 80 else Verdict(REJECT, self.name)
+
+
+class ProxySometimes(Proxy):
+    def verdict_for(self, info: FlowInfo, why: str = "") -> Verdict:
+        return super().verdict_for(info, why) if info.target_port == 80 else Verdict(REJECT, self.name)
+
+
+class Always(Sometimes):
+    """Says no more of a flow than the one that it is made from."""
+
+
+class Again(Sometimes):
+    def verdict_for(self, info: FlowInfo, why: str = "") -> Verdict:
+        return self.constant(why)
+
+    def constant(self, why: str = "") -> Verdict:
+        return Verdict(REJECT, self.name, why=why)
+
+
+@pytest.mark.parametrize(
+    ("upstream", "kind"),
+    [(Sometimes("x", "192.0.2.1"), DIAL), (ProxySometimes("x"), OPEN), (Always("x", "192.0.2.1"), DIAL)],
+)
+def test_upstream_that_decides_about_flows_is_asked_about_each(upstream: Upstream, kind: int) -> None:
+    assert upstream.constant() is None
+    assert upstream.tcp_constant() is None
+    verdict = upstream.verdict_for(FLOW, "because")
+    assert (verdict.kind, verdict.upstream, verdict.why) == (kind, "x", "because")
+    other = FlowInfo("tcp", FLOW.client, 40000, FLOW.target, 81)
+    assert upstream.verdict_for(other).kind == REJECT
+
+
+def test_upstream_that_says_of_every_flow_the_same_need_not_be_asked() -> None:
+    for upstream in (Again("x"), DialUpstream("x"), Proxy("x")):
+        said = [upstream.constant("why"), upstream.tcp_constant("why"), upstream.verdict_for(FLOW, "why")]
+        assert len({(each.kind, each.upstream, each.why) for each in said if each is not None}) == 1
+        assert None not in said
 
 
 def test_open_error_refuses_unless_told_otherwise() -> None:
