@@ -94,7 +94,12 @@ class PluginApi:
             web = await aside(_aiohttp)
             app = web.Application(client_max_size=MAX_BODY)
             for method, path, handler in api_routes(self._plugins) if self._plugins is not None else ():
-                app.router.add_route(method, path, handler)
+                try:
+                    app.router.add_route(method, path, handler)
+                except (ValueError, RuntimeError) as error:  # that one's, and no other's
+                    name = path.removeprefix(f"{PREFIX}/").partition("/")[0]
+                    if self._plugins is not None:
+                        self._plugins.complain(name, f"has a route that cannot be: {method} {path}: {error}")
             runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=CLOSE_SECONDS)
             await runner.setup()
             self._runner = runner

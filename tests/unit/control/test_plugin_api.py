@@ -111,6 +111,19 @@ def test_routes_are_those_of_the_plugins_that_there_are_now() -> None:
     converse(talk, with_routes(ROUTES))
 
 
+def test_path_that_cannot_be_costs_its_route_only() -> None:
+    async def talk(client: TestClient[Any, Any], api: PluginApi) -> None:
+        for _ in range(2):
+            assert (await client.post("/plugins/mine/tell", data="x")).status == 200
+            assert (await client.get("/plugins/mine/x")).status == 404
+
+    plugins = with_routes([Route("GET", "/{x", tell), *ROUTES])
+    converse(talk, plugins)
+    assert plugins.problems["mine"].startswith(
+        "has a route that cannot be: GET /plugins/mine/{x: Invalid path"
+    )
+
+
 def test_worker_that_is_gone_is_a_bad_gateway() -> None:
     async def talk() -> None:
         ours, theirs = socket_pair()
