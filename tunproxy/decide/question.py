@@ -1,6 +1,7 @@
 """A flow that nobody has made, put into words: what ``tunproxy explain`` is asked about.
 
 target = [ network ":" ] place           udp:1.1.1.1:53     icmp:1.1.1.1     tcp:example.org:443
+       / host [ ":" port ] "/" network   1.1.1.1:53/udp     as in expectations beside rules
 place  = host [ ":" port ] / url         example.org        [2001:db8::1]:80 https://example.org/x
 """
 
@@ -101,6 +102,9 @@ def _network(target: str) -> tuple[str, str]:
     head, colon, rest = target.partition(":")
     if colon and head.lower() in NETWORKS:
         return head.lower(), rest.removeprefix("//")
+    place, slash, tail = target.rpartition("/")
+    if slash and tail.lower() in NETWORKS and "/" not in place:  # which a URL has
+        return tail.lower(), place
     return "tcp", target
 
 
