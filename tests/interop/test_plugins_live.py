@@ -203,7 +203,7 @@ def test_saved_plugin_decides_new_flows_and_old_ones_go_on(
             running.save("picky", ALLOWING)
             assert eventually(lambda: running.says_hello(port)), running.output
             assert goes_on(download)
-            assert running.status()["policy"]["generation"] == 2
+            assert running.status()["policy"]["generation"] > 1, running.output
             # a version that is broken leaves the one that there is, and is told
             running.save("picky", "x = (")
             assert eventually(lambda: "picky" in running.status()["plugin_problems"]), running.output
