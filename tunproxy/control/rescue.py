@@ -30,8 +30,8 @@ def rescue() -> list[str]:
         cleanup.callback(claim.give_up)
         is_free = claim.take(TABLE)
         with Netlink() as net:
-            if claim.squatter >= 0:  # then what is served tells: routes into a device go with its process
-                is_free = net.count_routes(TABLE) == len(net.unreachable(TABLE))
+            if claim.squatter >= 0:  # then routes tell whether somebody serves
+                is_free = not net.is_in_use(TABLE)
             if not is_free:
                 why = "a tunproxy serves this network namespace (stop that one: Ctrl-C, or systemctl stop)"
                 raise SystemChangeError(f"nothing to rescue: {why}")
@@ -63,8 +63,8 @@ def holds_alone() -> bool:
     try:
         if TableClaim.is_taken(TABLE):
             return False
-        with Netlink() as net:  # of what is served, routes lead into a device
-            return kill_switch.is_held(net) and net.count_routes(TABLE) == len(net.unreachable(TABLE))
+        with Netlink() as net:
+            return kill_switch.is_held(net) and not net.is_in_use(TABLE)
     except (SystemChangeError, OSError):
         return False
 

@@ -159,7 +159,7 @@ def _claim_table(claim: TableClaim) -> None:
 
 def _refuse_others(net: Netlink, table: int) -> None:
     """Raise SystemChangeError where table has routes that a kill switch cannot have left."""
-    if net.count_routes(table) > len(net.unreachable(table)):
+    if net.is_in_use(table):
         why = "somebody else's routes are in it (remove them, or use --no-route)"
         raise SystemChangeError(f"cannot use routing table {table}: {why}")
 

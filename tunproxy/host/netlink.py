@@ -159,6 +159,13 @@ class Netlink:
                 found += [each.prefix for each in ours if each.kind == RTN_UNREACHABLE]
         return found
 
+    def is_in_use(self, table: int) -> bool:
+        """Tell whether table has others than those of unreachable: routes into a device go with its process.
+
+        Raises SystemChangeError.
+        """
+        return self.count_routes(table) > len(self.unreachable(table))
+
     def local_prefixes(self) -> list[Network]:
         """Return all addresses of this host, with those of the loopback. Raises SystemChangeError."""
         return self._prefixes(LOCAL_TABLE, RTN_LOCAL)

@@ -30,6 +30,7 @@ There is no unreachable rule. Left over after a crash, these rules lead into an 
 again; the next start replaces them. Rules of one priority do not depend on their order.
 """
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterable
@@ -230,14 +231,16 @@ class TableClaim:
         try:
             self._socket.bind(f"\0{_NAME}{table}")
         except OSError:
-            self.squatter = _squatter(table)
+            with contextlib.suppress(OSError):
+                self.squatter = _squatter(_inode(table))
             return self.squatter >= 0
         return True
 
     @staticmethod
     def is_taken(table: int) -> bool:
         """Tell whether somebody has it, without taking it. Raises OSError."""
-        return _inode(table) > 0 and _squatter(table) < 0
+        inode = _inode(table)
+        return inode > 0 and _squatter(inode) < 0
 
     def give_up(self) -> None:
         """Let others have it."""
@@ -251,11 +254,7 @@ def _inode(table: int) -> int:
     return next((int(words[6]) for words in found if words[7:] == [f"@{_NAME}{table}"]), 0)
 
 
-def _squatter(table: int) -> int:
-    """Return who has bound the name of a claim and may not, -1 for nobody, or where it cannot be told."""
-    try:
-        inode = _inode(table)
-    except OSError:
-        return -1
+def _squatter(inode: int) -> int:
+    """Return who has made the socket of a claim and may not, -1 for nobody, or where it cannot be told."""
     uid = unix_socket_user(inode) if inode else -1
     return uid if uid not in (0, os.geteuid()) else -1

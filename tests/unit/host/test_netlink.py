@@ -68,6 +68,7 @@ def test_route_is_added_once_counted_and_removed(prefix: str) -> None:
             for _ in range(2):
                 net.add_route(ip_network(prefix), "lo", TABLE)
             assert net.count_routes(TABLE) == 1
+            assert net.is_in_use(TABLE)
             for _ in range(2):
                 net.delete_route(ip_network(prefix), "lo", TABLE)
             assert net.count_routes(TABLE) == 0
@@ -202,6 +203,7 @@ def test_unreachable_is_what_is_left_where_no_better_route_is() -> None:
             device.close()
             assert net.way_to("198.51.100.1") is None
             assert len(net.unreachable(TABLE)) == 2
+            assert not net.is_in_use(TABLE)
             assert net.delete_unreachable(TABLE) == 2
             assert net.unreachable(TABLE) == []
 
