@@ -11,7 +11,7 @@ MODULES = sorted((ROOT / "tunproxy").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 
 LEVEL = {
-    "errors": 0, "clock": 0, "progress_bar": 0, "secret": 0, "wire": 0,
+    "errors": 0, "blame": 0, "clock": 0, "progress_bar": 0, "secret": 0, "wire": 0,
     "logs": 1, "progress": 1, "tcp": 1, "version": 1,
     "flow": 2, "device": 2, "rules": 2,
     "codecs": 3, "datagram": 3, "decide": 3, "upstream": 3, "host": 3, "rulesets": 3,

@@ -6,7 +6,7 @@ from typing import Final, cast
 
 import pluggy
 
-from tunproxy.errors import failure
+from tunproxy.blame import failure
 from tunproxy.plugin import hookspecs
 from tunproxy.plugin.hookspecs import PROJECT
 

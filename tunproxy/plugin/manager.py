@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from tunproxy.errors import failure, source_of
+from tunproxy.blame import failure, source_of
 from tunproxy.plugin import contributions
 from tunproxy.plugin.contributions import CodecType, Command, Named, Resolver, Route, RuleKind
 from tunproxy.plugin.hook import Hook as Hook

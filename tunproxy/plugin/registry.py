@@ -8,7 +8,8 @@ from typing import Final
 
 import pluggy
 
-from tunproxy.errors import ConfigError, OptionError, failure, source_of
+from tunproxy.blame import failure, source_of
+from tunproxy.errors import ConfigError, OptionError
 from tunproxy.logs.about import about
 from tunproxy.plugin import contributions, hookspecs
 from tunproxy.plugin.discovery import INSTALLED, Found, PluginFile, find_installed, find_plugins

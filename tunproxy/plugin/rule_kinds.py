@@ -9,7 +9,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from tunproxy.errors import failure, source_of
+from tunproxy.blame import failure, source_of
 from tunproxy.plugin.contributions import RuleKind, RuleTest
 from tunproxy.plugin.hook import Hook
 from tunproxy.plugin.ledger import Ledger

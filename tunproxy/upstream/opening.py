@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tunproxy import clock
-from tunproxy.errors import TunproxyError, failure
+from tunproxy.blame import failure
+from tunproxy.errors import TunproxyError
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.ports import DatagramRequest, Opener, OpenRequest, SocketMaker
 from tunproxy.flow.verdict import DIAL, DROP, REJECT, FlowInfo, Verdict

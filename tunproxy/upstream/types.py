@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from tunproxy.errors import ConfigError, OptionError, failure, source_of
+from tunproxy.blame import failure, source_of
+from tunproxy.errors import ConfigError, OptionError
 from tunproxy.secret import Secret
 from tunproxy.upstream.base import Upstream
 from tunproxy.upstream.option_file import UNREAD, OptionFile, is_file_option, option_file

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final  # Any: options of a codec that is only known when it runs
 
+from tunproxy.blame import failure, source_of
 from tunproxy.control.config.positions import Path
 from tunproxy.control.config.problems import did_you_mean
 from tunproxy.control.config.tables import MISSING, Checker
-from tunproxy.errors import ConfigError, OptionError, failure, source_of
+from tunproxy.errors import ConfigError, OptionError
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.layered import layered
 from tunproxy.flow.targets import Targets
