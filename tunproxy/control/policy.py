@@ -25,6 +25,7 @@ from tunproxy.dns.settings import OFF
 from tunproxy.flow.ports import Decider
 from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.targets import Targets
+from tunproxy.logs.faults import Faults
 from tunproxy.plugin.manager import Plugins
 from tunproxy.plugin.resolving import lookups_of
 from tunproxy.plugin.stage import PluginStage
@@ -52,6 +53,7 @@ class Surroundings:
     names: NameSource | None = None
     processes: ProcessSource | None = None
     waiters: Waiters | None = None
+    faults: Faults | None = None
     dns: Callable[[DnsConfig, Lookups], Dns | None] | None = None
     may_sniff: bool = False
 
@@ -150,6 +152,7 @@ def build_policy(
         names=around.names,
         processes=around.processes,
         waiters=around.waiters,
+        faults=around.faults,
         wants_names=dns is not None,
         generation=generation,
     )

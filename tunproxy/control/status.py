@@ -197,8 +197,9 @@ def _problems(
     found = [f"plugin {name} {why}" for name, why in plugin_problems.items()]
     for name, count in sums["plugin_faults"].items():
         pause = suspended.get(name)
-        found.append(f"plugin {name} failed {count} times" + (f" and {in_words(pause)}" if pause else ""))
-    found += [f"upstream {name} was faulty {n} times" for name, n in sums["upstream_faults"].items()]
+        found.append(f"plugin {name} failed {_times(count)}" + (f" and {in_words(pause)}" if pause else ""))
+    for name, count in sums["upstream_faults"].items():
+        found.append(f"upstream {name} was faulty {_times(count)}, see the log")
     if sums["drops"]["echo-forbidden"]:
         found.append("pings are not sent: the worker's group is outside of net.ipv4.ping_group_range")
     if sums["drops"]["table-full"]:
@@ -216,6 +217,10 @@ def _problems(
 def in_words(suspension: Mapping[str, Any]) -> str:
     """Return what plugins_suspended says of one, in words."""
     return f"is not asked for {suspension.get('seconds')} s: {suspension.get('last_fault')}"
+
+
+def _times(count: float) -> str:
+    return "once" if count == 1 else f"{count:g} times"
 
 
 def _numbers(value: object) -> dict[str, float]:

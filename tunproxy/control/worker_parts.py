@@ -67,6 +67,7 @@ class WorkerParts:
             names=names.table,
             processes=owners,
             waiters=Deferrer(Settler(names.resolve), targets),
+            faults=self._opener.faults,
             dns=names.build,
             may_sniff=True,
         )

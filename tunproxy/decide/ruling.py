@@ -5,7 +5,6 @@ Verdicts that are the same for every flow of a rule are made once and handed out
 that no rule asks for.
 """
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, final
@@ -17,7 +16,7 @@ from tunproxy.decide.hits import RuleHits
 from tunproxy.decide.trace import DECIDED, SNIFFING, WAITING, FlowLookup, ProcessSource, Trace
 from tunproxy.flow.ports import Abilities
 from tunproxy.flow.verdict import DIAL, OPEN, REJECT, SNIFF, FlowInfo, Verdict
-from tunproxy.logs.about import about
+from tunproxy.logs.faults import Faults
 from tunproxy.rules.facts import (
     NEEDS_ADDRESS,
     NEEDS_NAME,
@@ -33,8 +32,6 @@ NO_RULE: Final[i64] = -1  # the default decided
 _CLOCK_LASTS: Final[i64] = 1_000_000  # one look at the clock on the wall a second
 _MAX_ROUNDS: Final[i64] = 16  # there are four things to find out; whoever asks for more is broken
 _localtime: Final = time.localtime
-
-_log: Final = logging.getLogger(__name__)
 
 
 class Way(Protocol):
@@ -99,7 +96,8 @@ class Ruling:
     """The rules of one policy, the ways that they lead to, and what is needed to ask them.
 
     ways has every target of rules, and default. names is None where nobody knows any, processes where there
-    is no way to find them out. wants_names: also where no rule needs a name (fake addresses, plugins).
+    is no way to find them out. faults is told of ways that are at fault. wants_names: also where no rule
+    needs a name (fake addresses, plugins).
     """
 
     def __init__(
@@ -112,6 +110,7 @@ class Ruling:
         names: NameSource | None = None,
         processes: ProcessSource | None = None,
         waiters: Waiters | None = None,
+        faults: Faults | None = None,
         wants_names: bool = False,
         generation: int = 1,
     ) -> None:
@@ -124,6 +123,7 @@ class Ruling:
         self.hits: Final = RuleHits(rules.observed)
         self._names: Final = names
         self._waiters: Final = waiters
+        self._faults: Final = faults or Faults()
         self._asks_names: Final = names is not None and (wants_names or needs & NEEDS_NAME != 0)
         self._may_need_name: Final = needs & NEEDS_NAME != 0
         self._asks_processes: Final = needs & NEEDS_PROCESS != 0
@@ -353,8 +353,7 @@ class Ruling:
     def _complain(self, info: FlowInfo, number: i64, error: BaseException) -> str:
         """Log what is wrong with the way of a rule, or the default; return its name."""
         name = self.default if number < 0 else self.rules.targets[int(number)]
-        fields = about(flow=info, upstream=name, rule=self.why(int(number)))
-        _log.error("%s: upstream %s is faulty", info, name, exc_info=error, extra=fields)
+        self._faults.take(info, name, error, rule=self.why(int(number)))
         return name
 
     def _verdict(self, info: FlowInfo, way: Way, number: i64) -> Verdict:

@@ -14,5 +14,6 @@ Theory of operation
     ``set_up`` puts one handler at the root of ``logging``: ``StderrHandler`` with a formatter of ``console``
     (one is for systemd, with priorities) or ``lines`` (JSON, by structlog), or ``JournalHandler``, which
     speaks the journal's own protocol. Whoever is forked calls ``in_worker``. As long as nobody has called
-    ``set_up``, notices go to standard error as they are, and warnings the way Python has for them.
+    ``set_up``, notices go to standard error as they are, and warnings the way Python has for them. What an
+    upstream does that none may is told by ``faults``, once and then how often.
 """

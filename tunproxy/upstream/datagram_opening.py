@@ -14,6 +14,7 @@ from typing import Final
 from tunproxy.flow.ports import DatagramRequest
 from tunproxy.flow.verdict import FlowInfo, Verdict
 from tunproxy.logs.about import about
+from tunproxy.logs.faults import Faults
 from tunproxy.upstream.answers import check_way, discard_way
 from tunproxy.upstream.base import REFUSED, Dialer, OpenError, Upstream
 from tunproxy.upstream.datagrams import DatagramStream, DatagramUpstream, DatagramWay
@@ -28,15 +29,22 @@ Explain = Callable[[FlowInfo, Verdict, BaseException], int]
 class DatagramOpenings:
     """Opens ways on an asyncio loop, each within time_limit seconds.
 
-    explain tells people of a failure, and returns the errno that tells the client.
+    explain tells people of a failure, and returns the errno that tells the client. faults takes what a way
+    does wrong once it is open.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, dialer: Dialer, explain: Explain, time_limit: float
+        self,
+        loop: asyncio.AbstractEventLoop,
+        dialer: Dialer,
+        explain: Explain,
+        faults: Faults,
+        time_limit: float,
     ) -> None:
         self._loop: Final = loop
         self._dialer: Final = dialer
         self._explain: Final = explain
+        self._faults: Final = faults
         self._time_limit: Final = time_limit
         self._live: Final[dict[DatagramRequest, _Way]] = {}  # being opened, or open
         self.tasks: Final[set[asyncio.Task[None]]] = set()  # of these, and those that still clean up
@@ -128,9 +136,8 @@ class DatagramOpenings:
             way.request.opened(opened.sock, opened.framing, opened.seal)
         try:
             await opened.ended()
-        except Exception:
-            fields = about(flow=way.info, upstream=way.verdict.upstream, rule=way.verdict.why)
-            _log.exception("%s: upstream %s is faulty", way.info, way.verdict.upstream, extra=fields)
+        except Exception as error:
+            self._faults.take(way.info, way.verdict.upstream, error, rule=way.verdict.why)
         if self._take(way):
             fields = about(flow=way.info, upstream=way.verdict.upstream, rule=way.verdict.why)
             words = "%s: upstream %s ended the way for datagrams"

@@ -8,7 +8,6 @@ and nothing that a coroutine raises reaches the loop.
 import asyncio
 import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -20,6 +19,7 @@ from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.ports import DatagramRequest, Opener, OpenRequest, SocketMaker
 from tunproxy.flow.verdict import DIAL, DROP, REJECT, FlowInfo, Verdict
 from tunproxy.logs.about import about
+from tunproxy.logs.faults import Faults
 from tunproxy.upstream.answers import check_stream, discard_stream, socket_in
 from tunproxy.upstream.base import REFUSED, Opened, OpenUpstream, Unreached, Upstream
 from tunproxy.upstream.complaints import Complaints
@@ -88,8 +88,8 @@ class AsyncOpener(Opener):
         self._is_closed = False
         self._opened = 0
         self._failed = 0
-        self._faults: Final[Counter[str]] = Counter()
-        self._datagrams: Final = DatagramOpenings(loop, self._dialer, self.explain, time_limit)
+        self.faults: Final = Faults()  # also of those who never come to be opened
+        self._datagrams: Final = DatagramOpenings(loop, self._dialer, self.explain, self.faults, time_limit)
         self._complaints: Final = Complaints(loop, _log.warning)
 
     def open(self, info: FlowInfo, verdict: Verdict, request: OpenRequest) -> None:
@@ -130,7 +130,7 @@ class AsyncOpener(Opener):
         """Return the counts so far."""
         pending = len(self._pending) + self._datagrams.pending
         opened = self._opened + self._datagrams.opened
-        return OpenerStatistics(pending, opened, self._failed, dict(self._faults))
+        return OpenerStatistics(pending, opened, self._failed, dict(self.faults.counts))
 
     def is_undecided(self, verdict: Verdict) -> bool:
         return isinstance(verdict.opener, DeferredUpstream)
@@ -206,9 +206,7 @@ class AsyncOpener(Opener):
             fields = about(flow=info, upstream=name, rule=verdict.why)
             _log.info("%s: upstream %s: %s", info, name, words_of(error), extra=fields)
         else:
-            self._faults[name] += 1
-            fields = about(flow=info, upstream=name, rule=verdict.why)
-            _log.error("%s: upstream %s is faulty", info, name, exc_info=error, extra=fields)
+            self.faults.take(info, name, error, rule=verdict.why)
         self._note(verdict, error)
         return errno_of(error)
 
