@@ -1,5 +1,6 @@
 """A command that is waited for; what needs a terminal is tested in ``tests/system/test_exec.py``."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,20 +22,49 @@ def nothing() -> None:
     pass
 
 
+STARTED: list[int] = []  # the commands of a test
 C_LIBRARY_S_OWN = 0b11 << 31  # signals 32 and 33, which no program can set and some starters leave blocked
 
 
 @pytest.fixture
 def unchanged_signals() -> Iterator[None]:
-    """Check that handlers and mask are as they were before, and nothing is pending."""
+    """Check that handlers and mask are as they were before, and nothing is pending.
 
-    def state() -> object:
+    Whoever started the tests may ignore a signal (nohup does): what a job does then has a test of its own.
+    Whatever a test that fails leaves behind goes, so that others do not fail with it.
+    """
+
+    def state() -> tuple[dict[Any, Any], set[Any], Any]:
         handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
         return handlers, signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.sigpending()
 
+    ignored = [number for number in jobs.RELAYED if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
     before = state()
-    yield
-    assert state() == before
+    try:
+        yield
+        assert state() == before
+    finally:
+        end_commands()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        while signal.sigtimedwait(blocked, 0) is not None:
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, before[1])
+        for each, handler in before[0].items():
+            if signal.getsignal(each) != handler:
+                signal.signal(each, handler)
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def end_commands() -> None:
+    while STARTED:
+        pid = STARTED.pop()
+        with contextlib.suppress(ChildProcessError):  # waited for, as it should be
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
 
 def start(job: CommandJob, program: str) -> None:
@@ -45,6 +76,7 @@ def start(job: CommandJob, program: str) -> None:
             os.execv("/bin/sh", ["sh", "-c", program])
         finally:
             os._exit(99)
+    STARTED.append(pid)
     job.adopt(pid)
 
 
