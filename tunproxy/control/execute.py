@@ -88,6 +88,7 @@ def execute(settings: ExecSettings, serve: Serve = run_worker) -> int:
     TunproxyError when the packet path cannot start. When the child fails before it becomes the command,
     it says why itself, and ends with an exit code for us to return.
     """
+    privileges.need_descriptors()
     settings.logs.set_up()
     settings.check()
     sources = read_sources(settings.policy)

@@ -67,6 +67,7 @@ def up(settings: UpSettings, serve: Serve = run_worker) -> int:
     serve runs the packet path in the worker. Raises ConfigError and SystemChangeError when we cannot
     start; then nothing has changed. A service manager that has started us is told how far we are.
     """
+    privileges.need_descriptors()
     manager = take_service_manager()
     settings.logs.set_up()  # for what may be wrong with the configuration
     settings.check()

@@ -30,6 +30,7 @@ CAP_SYS_ADMIN: Final = 21
 WORKER_USER: Final = "tunproxy"
 WORKER_UID: Final = 60_777  # where there is no such user; systemd's list of uids has 60706 to 61183 as unused
 MAX_DESCRIPTORS: Final = 1 << 20
+LEAST_DESCRIPTORS: Final = 64  # a start takes some 30; then a few are left for flows
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,20 @@ def die_with(parent: int) -> None:
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def need_descriptors() -> None:
+    """Make sure that a start does not end half-way for want of open files. Raises SystemChangeError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= LEAST_DESCRIPTORS:
+        return
+    most = hard if hard == resource.RLIM_INFINITY else max(hard, LEAST_DESCRIPTORS)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (LEAST_DESCRIPTORS, most))
+    except (ValueError, OSError) as error:
+        why = f"only {hard} open files are allowed, and {LEAST_DESCRIPTORS} are needed"
+        advice = "allow more: ulimit -n, or LimitNOFILE= of a unit"
+        raise SystemChangeError(f"cannot start: {why} ({advice})") from error
 
 
 def allow_descriptors() -> None:

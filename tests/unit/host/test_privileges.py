@@ -13,7 +13,13 @@ import pytest
 from tests.isolation import isolated, needs_namespaces
 from tunproxy.errors import SystemChangeError
 from tunproxy.host import libc, privileges
-from tunproxy.host.privileges import CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, SocketNeeds
+from tunproxy.host.privileges import (
+    CAP_NET_ADMIN,
+    CAP_NET_RAW,
+    CAP_SYS_ADMIN,
+    LEAST_DESCRIPTORS,
+    SocketNeeds,
+)
 
 NOTHING = SocketNeeds()
 
@@ -143,6 +149,38 @@ def test_descriptor_limit_is_raised_as_far_as_it_goes() -> None:
         libc.capset(effective=0, permitted=0)
         privileges.raise_descriptor_limit()
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (128, 128)
+
+    isolated(check)
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("soft", "hard", "after"),
+    [(12, 128, (LEAST_DESCRIPTORS, 128)), (64, 64, (64, 64)), (200, 300, (200, 300))],
+)
+def test_few_descriptors_are_made_enough_and_enough_are_left(
+    soft: int, hard: int, after: tuple[int, int]
+) -> None:
+    def check() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        libc.capset(effective=0, permitted=0)
+        privileges.need_descriptors()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == after
+
+    isolated(check)
+
+
+@needs_namespaces
+def test_too_few_descriptors_are_told_before_anything_fails() -> None:
+    def check() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+        libc.capset(effective=0, permitted=0)
+        with pytest.raises(SystemChangeError) as caught:
+            privileges.need_descriptors()
+        why = "only 20 open files are allowed, and 64 are needed"
+        assert str(caught.value) == (
+            f"cannot start: {why} (allow more: ulimit -n, or LimitNOFILE= of a unit)"
+        )
 
     isolated(check)
 
