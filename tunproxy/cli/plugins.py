@@ -5,6 +5,7 @@ asks for a command that is not ours.
 """
 
 import contextlib
+import errno
 import importlib.util
 import keyword
 import logging
@@ -16,13 +17,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from tunproxy.cli import streams
 from tunproxy.cli.arguments import show_as_written
 from tunproxy.errors import ConfigError, TunproxyError
 
 if TYPE_CHECKING:
+    from tunproxy.plugin.contributions import Command
     from tunproxy.plugin.settings import PluginSettings
 
 KEYS: Final = ("folder", "allow", "deny")  # of [plugins] itself
+_OUTPUT: Final = streams.FULL | {errno.EPIPE}  # errors of standard output
 
 app = typer.Typer(
     name="plugins",
@@ -176,7 +180,7 @@ def run_command(
         raise typer.BadParameter(
             f"no plugin has a command {command!r} (there are: {', '.join(sorted(commands)) or 'none'})"
         )
-    code: Any = commands[command].app(  # Any: what the command returns
+    code: Any = _command_of(commands[command]).main(  # Any: what the command returns
         args=arguments or [], prog_name=f"tunproxy plugins run {command}", standalone_mode=False
     )
     return code if isinstance(code, int) else 0
@@ -206,8 +210,31 @@ class WithPlugins(TyperGroup):
         if found is None and not cmd_name.startswith("-"):
             contributed = _load(_settings(None, None)).commands().get(cmd_name)
             if contributed is not None:
-                found = typer.main.get_command(contributed.app)
+                found = _command_of(contributed)
         return found
+
+
+def _command_of(contributed: "Command") -> Any:  # Any: click's, which typer has under two names
+    """Return a plugin's command for click; what it raises by mistake is told in one line, with its place."""
+    command: Any = typer.main.get_command(contributed.app)
+    invoke = command.invoke
+
+    def invoke_or_blame(context: object) -> object:
+        try:
+            return invoke(context)
+        except (TunproxyError, typer.Exit, typer.Abort, MemoryError):
+            raise
+        except Exception as error:
+            if hasattr(error, "format_message") or (isinstance(error, OSError) and error.errno in _OUTPUT):
+                raise  # what the user has written wrong, and what is told in the same words of all commands
+            from tunproxy.blame import failure, source_of
+
+            callbacks = [each.callback for each in contributed.app.registered_commands]
+            words = failure(error, source_of(callbacks[0]) if callbacks else "")
+            raise TunproxyError(f"command {contributed.name!r} of a plugin failed: {words}") from error
+
+    command.invoke = invoke_or_blame
+    return command
 
 
 def inventory(settings: "PluginSettings") -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import select
 import sys
 from typing import Final
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def open_closed() -> None:
@@ -39,7 +39,7 @@ def why_full(met: OSError) -> str:
 
     What it has not taken is lost then, so that nobody stumbles over it again as the process ends.
     """
-    if met.errno not in _FULL:
+    if met.errno not in FULL:
         return ""
     try:
         sys.stdout.write("\n")  # what has failed may be forgotten already: only another try tells

@@ -8,6 +8,7 @@ import typer
 from msgspec import structs
 from typer.testing import CliRunner
 
+from tunproxy.cli import main
 from tunproxy.cli.plugins import KEYS, app
 from tunproxy.control import client
 from tunproxy.control.config.schema import PluginsConfig
@@ -166,6 +167,24 @@ def test_run_runs_a_plugins_command(folder: Path) -> None:
     assert run("run", "say", "hello", "--loud") == (4, "HELLO\n")
     with pytest.raises(typer.BadParameter, match=r"no plugin has a command 'sya' \(there are: .*\bsay\b"):
         run("run", "sya")
+
+
+@pytest.mark.parametrize("of_ours", [(), ("plugins", "run")])
+def test_command_that_fails_is_told_in_one_line_with_its_place(
+    folder: Path, capfd: pytest.CaptureFixture[str], of_ours: tuple[str, ...]
+) -> None:
+    (folder / "bad.py").write_text(GOOD.replace('"say"', '"utter"').replace("word.upper()", "open(word)"))
+    line = 1 + (folder / "bad.py").read_text().splitlines().index(
+        "        typer.echo(open(word) if loud else word)"
+    )
+    assert main.run([*of_ours, "utter", "/no/such", "--loud"]) == 2
+    why = "FileNotFoundError: [Errno 2] No such file or directory: '/no/such'"
+    assert capfd.readouterr().err == (
+        f"tunproxy: command 'utter' of a plugin failed: {why} (bad.py:{line})\n"
+    )
+    assert main.run([*of_ours, "utter", "hello"]) == 4
+    assert main.run([*of_ours, "utter"]) == 2
+    assert "missing argument" in capfd.readouterr().err
 
 
 def test_list_goes_by_the_configuration(folder: Path, tmp_path: Path) -> None:
