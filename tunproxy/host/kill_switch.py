@@ -29,7 +29,7 @@ from tunproxy.host import privileges
 from tunproxy.host.addresses import TUN_IPV4, TUN_IPV6, Interface, Network
 from tunproxy.host.changes import Change
 from tunproxy.host.netlink import Netlink, Rule
-from tunproxy.host.nft import NftTable
+from tunproxy.host.nft import NftTable, delete_table, has_table
 from tunproxy.host.routes import TABLE
 from tunproxy.host.rules import DNS_PORT, LAST, LOOPBACK
 
@@ -151,34 +151,19 @@ def is_held(net: Netlink) -> bool:
 
 
 def lift(net: Netlink) -> bool:
-    """Undo a kill switch, whoever made it; return whether there was one. Raises SystemChangeError."""
+    """Undo a kill switch, whoever made it; return whether there was one. Raises SystemChangeError.
+
+    libnftables, by which it was made, may be gone meanwhile.
+    """
     was_held = _has_table()
     if was_held:
-        table = NftTable(NAME, is_owned=False)
-        try:
-            table.delete()
-        finally:
-            table.close()
+        delete_table(NAME)
     return net.delete_unreachable(TABLE) > 0 or was_held
 
 
 def _has_table() -> bool:
-    """Tell whether the table is there; without nftables there is none.
-
-    Who may not change the network is not told, and libnftables would complain of that past us.
-    """
-    if not privileges.has_capabilities(privileges.CAP_NET_ADMIN):
-        return False
-    try:
-        table = NftTable(NAME, is_owned=False)
-    except SystemChangeError:
-        return False
-    try:
-        return STOPPED in table.counters()
-    except SystemChangeError:
-        return False
-    finally:
-        table.close()
+    """Tell whether the table is there; without nftables there is none, and who may not look is not told."""
+    return privileges.has_capabilities(privileges.CAP_NET_ADMIN) and has_table(NAME)
 
 
 def _exception(rule: Rule) -> list[str]:

@@ -5,20 +5,27 @@ table runs without. The table has the flag ``owner`` (Linux 5.12): nobody else c
 ruleset`` passes it by, and when our socket closes, because we end by whatever signal, the kernel removes it.
 """
 
+import contextlib
 import ctypes
+import errno
 import json
+import os
 import re
 import socket
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final  # Any: of pyroute2, which has no types
 
 from tunproxy.errors import SystemChangeError
-from tunproxy.host import libc
+from tunproxy.host import libc, privileges
+from tunproxy.host.pyroute import NetlinkError
 
 LIBRARY: Final = "libnftables.so.1"
 
 NETLINK_NETFILTER: Final = 12  # linux/netlink.h
+_INET: Final = 1  # linux/netfilter.h: NFPROTO_INET
 _OUTPUT_JSON: Final = 1 << 4  # nftables/libnftables.h: NFT_CTX_OUTPUT_JSON
 _DENIED: Final = "operation not permitted"
+_ERRORS: Final = (NetlinkError, OSError)
 _MISSING: Final = ("no such file or directory", "operation not supported", "protocol not supported")
 
 
@@ -101,6 +108,45 @@ class NftTable:
             why = _why(complaint.decode(errors="replace"))
             raise SystemChangeError(f"cannot change the nftables table {self.name}: {why}")
         return said.decode(errors="replace")
+
+
+def has_table(name: str) -> bool:
+    """Tell whether there is a table ``inet NAME``; without nftables, or rights, we know of none.
+
+    This asks the kernel directly, for whoever has to know where libnftables is missing.
+    """
+    try:
+        with _tables() as tables:
+            return any(each.get_attr("NFTA_TABLE_NAME") == name for each in tables.get_tables())
+    except _ERRORS:
+        return False
+
+
+def delete_table(name: str) -> None:
+    """Remove the table ``inet NAME``, if it is there, also without libnftables. Raises SystemChangeError."""
+    if not privileges.has_capabilities(
+        privileges.CAP_NET_ADMIN
+    ):  # pyroute2 would wait for an answer for ever
+        raise SystemChangeError(f"cannot remove the nftables table {name}: {_why(_DENIED)}")
+    try:
+        with _tables() as tables:
+            tables.table("del", name=name)
+    except _ERRORS as error:
+        number = error.code if isinstance(error, NetlinkError) else error.errno or 0
+        if number != errno.ENOENT:
+            why = _why(os.strerror(number))
+            raise SystemChangeError(f"cannot remove the nftables table {name}: {why}") from error
+
+
+@contextlib.contextmanager
+def _tables() -> Iterator[Any]:
+    from pyroute2.nftables.main import NFTables  # type: ignore[import-untyped]  # not needed by most runs
+
+    tables = NFTables(nfgen_family=_INET)
+    try:
+        yield tables
+    finally:
+        tables.close()
 
 
 def _why(complaint: str) -> str:

@@ -142,6 +142,25 @@ def test_kill_switch_counts_what_it_refuses_over_its_changes() -> None:
 
 
 @needs_namespaces
+@pytest.mark.needs("nft")
+def test_kill_switch_is_lifted_though_libnftables_is_gone_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def check() -> None:
+        with Netlink() as net:
+            net.set_link("lo", up=True)
+            KillSwitch("tun0", EVERYTHING, RULES).apply(net)
+            subprocess.run(["nft", "add", "table", "inet", "somebodys"], check=True)
+            monkeypatch.setattr(nft, "LIBRARY", "libnone.so")
+            assert is_held(net)
+            assert lift(net)
+            assert not is_held(net)
+        assert table() == "table inet somebodys {\n}\n"
+
+    isolated(check)
+
+
+@needs_namespaces
 def test_kill_switch_without_nftables_is_refused_and_none_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def check() -> None:
         monkeypatch.setattr(nft, "LIBRARY", "libnone.so")

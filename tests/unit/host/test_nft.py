@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import socket
@@ -12,7 +13,7 @@ import pytest
 from tests.isolation import isolated, needs_namespaces
 from tests.unit.host.test_sock_diag import bring_up_loopback
 from tunproxy.errors import SystemChangeError
-from tunproxy.host import nft
+from tunproxy.host import libc, nft
 from tunproxy.host.descriptors import let_go
 from tunproxy.host.nft import NftTable
 
@@ -95,6 +96,26 @@ def test_table_without_an_owner_stays_until_it_is_deleted() -> None:
         assert "asked" in shown()
         NftTable("tunproxy_test", is_owned=False).delete()
         assert shown() == ""
+
+    isolated(check)
+
+
+def test_table_is_found_and_deleted_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check() -> None:
+        monkeypatch.setattr(nft, "LIBRARY", "libnone.so")
+        for family, name in (("inet", "ours"), ("ip", "theirs"), ("inet", "ours2")):
+            subprocess.run(["nft", "add", "table", family, name], check=True)
+        assert nft.has_table("ours")
+        assert not nft.has_table("theirs")
+        nft.delete_table("ours")
+        nft.delete_table("ours")
+        assert not nft.has_table("ours")
+        assert nft.has_table("ours2")
+        libc.capset(effective=0, permitted=0)
+        assert not nft.has_table("ours2")
+        why = "cannot remove the nftables table ours2: operation not permitted (run as root"
+        with pytest.raises(SystemChangeError, match=f"^{re.escape(why)}"):
+            nft.delete_table("ours2")
 
     isolated(check)
 
