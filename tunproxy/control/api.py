@@ -202,7 +202,10 @@ def _add_flows(router: Any, inquiry: Inquiry) -> None:  # Any: aiohttp's
     from aiohttp import web
 
     async def get_flows(request: web.Request) -> web.Response:
-        limit = _whole(request.query.get("limit", str(USUAL_FLOWS)))
+        text = request.query.get("limit", str(USUAL_FLOWS))
+        limit = _whole(text)
+        if limit < 0:
+            return web.json_response({"error": f"cannot show {text!r} flows: this is no whole number"})
         return web.json_response(await inquiry.flows(limit, request.query.get("state", "")))
 
     async def get_flow(request: web.Request) -> web.Response:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tunproxy.control.api import ApiThread, serve
+from tunproxy.control.inquiry import Inquiry
 from tunproxy.control.status import Instance, StatusReport
 
 
@@ -86,6 +87,17 @@ def test_reload_that_could_not_be_taken_back_is_refused(listener: socket.socket)
         assert not reloads
         assert ask(listener.getsockname(), "POST /reload").endswith(b'{"is_reloaded": true}')
         assert reloads == [1]
+    finally:
+        thread.close()
+
+
+@pytest.mark.parametrize("limit", ["x", "-1", "", "1.5", "9" * 30])
+def test_number_of_flows_that_is_none_is_told_as_it_was_written(listener: socket.socket, limit: str) -> None:
+    thread = ApiThread(listener, status, inquiry=Inquiry([]))
+    try:
+        answer = ask(listener.getsockname(), f"GET /flows?limit={limit}")
+        why = f"cannot show '{limit}' flows: this is no whole number"
+        assert answer.endswith(f'\r\n\r\n{{"error": "{why}"}}'.encode())
     finally:
         thread.close()
 
