@@ -1,7 +1,6 @@
 """What goes on while workers carry packets, which are played; more in ``tests/system/test_up.py``."""
 
 import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.isolation import isolated, needs_namespaces
+from tests.unit.control.ending import ended_when_ready
 from tunproxy.control import supervising
 from tunproxy.control.endpoint import find
 from tunproxy.control.settings import PolicyOptions, UpSettings
@@ -22,16 +22,18 @@ NAME = f"sv{os.getpid()}"
 
 
 def serve(settings: WorkerSettings, *, stop_fd: int = -1, on_ready: Callable[[str], None]) -> None:
-    """Play a worker that has the supervisor stop at once; as root, or it may not."""
+    """Play a worker that serves until it is told to stop."""
     on_ready("serving")
-    os.kill(os.getppid(), signal.SIGTERM)
     time.sleep(30)
 
 
 def run(config: str = "") -> None:
-    """Run ``up`` to its end."""
+    """Run ``up`` to its end, which comes as soon as it serves."""
     options = PolicyOptions(config=config)
-    assert up(UpSettings(tun=NAME, workers=1, routes=(), worker_uid=0, mark=7, policy=options), serve) == 0
+    with ended_when_ready():
+        assert (
+            up(UpSettings(tun=NAME, workers=1, routes=(), worker_uid=0, mark=7, policy=options), serve) == 0
+        )
 
 
 def test_api_that_is_not_wanted_has_no_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
