@@ -17,6 +17,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# What hypothesis times by the clock, an example or the making of ten, takes seconds where the machine stalls.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 ROOT = Path(__file__).resolve().parent.parent
 ADMIN_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -40,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     state = tempfile.mkdtemp(prefix="tunproxy-tests-")  # what we would keep of each run, for the next one
     config.add_cleanup(lambda: shutil.rmtree(state, ignore_errors=True))
     os.environ["XDG_STATE_HOME"] = state
+    if settings.get_current_profile_name() == "default":  # else somebody has chosen one
+        settings.load_profile("unhurried")
     mode = config.getoption("mode")
     wrong = use_tree() if mode == "interpreted" else use_installed(compiled=mode == "compiled")
     if wrong:
