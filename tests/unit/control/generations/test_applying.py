@@ -13,8 +13,11 @@ from tunproxy.control.generations.record import FAILED, HEALTHY, TRIAL
 from tunproxy.control.reload import ReloadError
 
 
-def checked(folder: Path, seconds: float = 0.3, more: str = "") -> str:
-    """Return a configuration whose check is that a file called works is there."""
+def checked(folder: Path, seconds: float = 3, more: str = "") -> str:
+    """Return a configuration whose check is that a file called works is there.
+
+    It takes two processes, one after the other; and one that fails is tried again for so many seconds.
+    """
     return f'{more}[apply]\ncheck = ["run: test -e {folder}/works"]\ncheck-seconds = {seconds}\n'
 
 

@@ -67,9 +67,9 @@ def test_commands_are_judged_by_their_exit_code_and_last_line() -> None:
 
 def test_time_is_bounded_and_what_was_started_ends() -> None:
     began = time.monotonic()
-    found = failed("run: sh -c 'sleep 60 & sleep 60'", "run: sh -c 'sleep 3 & exit 0'", seconds=0.5)
-    assert list(found.values()) == ["no answer in 0.5 s"]
-    assert time.monotonic() - began < 20
+    found = failed("run: sh -c 'sleep 60 & sleep 60'", "run: sh -c 'sleep 60 & exit 0'", seconds=4)
+    assert list(found.values()) == ["no answer in 4 s"]
+    assert time.monotonic() - began < 40
 
 
 def test_what_a_command_says_is_bounded() -> None:
@@ -90,4 +90,4 @@ def test_ports_are_connected_to() -> None:
 def test_patient_one_tries_again(tmp_path: object) -> None:
     check = f"run: sh -c 'test -e {tmp_path}/there || {{ touch {tmp_path}/there; exit 1; }}'"
     assert failed(check, patient=True) == {}
-    assert failed("run: false", seconds=0.5, patient=True) == {"run: false": "exit code 1"}
+    assert failed("run: false", seconds=3, patient=True) == {"run: false": "exit code 1"}

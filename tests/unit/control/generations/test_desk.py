@@ -1,6 +1,5 @@
 """Documents about generations."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -67,10 +66,12 @@ def test_reload_is_answered_with_its_number(tmp_path: Path) -> None:
 def test_undo_is_a_decision_and_needs_no_confirmation(tmp_path: Path) -> None:
     async def talk(rig: Rig) -> None:
         written(tmp_path, RULE)
-        await rig.desk.reload(0.3)
+        assert (await rig.desk.reload(30))["confirm_seconds"] == 30
         await rig.desk.undo(0, keep_files=False)
-        await asyncio.sleep(0.4)
         assert (rig.rules(), rig.reloader.error) == (0, "")
+        assert rig.applying.confirming.seconds_left == 0
+        with pytest.raises(ConfigError, match="nothing to confirm"):
+            await rig.desk.confirm()
 
     play(written(tmp_path, ""), talk)
 

@@ -73,6 +73,9 @@ def test_it_needs_nothing_of_ours(tmp_path: Path) -> None:
     copy = tmp_path / "copy.py"
     copy.write_bytes(REACH.read_bytes())
     done = subprocess.run(
-        [sys.executable, "-I", "-S", copy, "run", "1", "sh", "-c", "exit 7"], timeout=30, check=False, cwd="/"
+        [sys.executable, "-I", "-S", copy, "run", "20", "sh", "-c", "exit 7"],
+        timeout=30,
+        check=False,
+        cwd="/",
     )
     assert done.returncode == 7

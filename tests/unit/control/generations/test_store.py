@@ -206,14 +206,17 @@ def test_killed_while_it_writes_leaves_whole_generations(tmp_path: Path) -> None
     assert not [path for path in store.folder.rglob("*") if path.name.startswith(NEW)]
 
 
-def test_two_who_write_at_once_have_numbers_of_their_own(tmp_path: Path) -> None:
+def test_two_who_write_at_once_have_numbers_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LOCK_SECONDS", 60)  # a slow disk has one of them wait for all others
     store = store_in(tmp_path)
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=_keep_some, args=(store.folder, each)) for each in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(30)
+        writer.join(90)
         assert writer.exitcode == 0
     found = store.find()
     assert [each.number for each in found.generations] == list(range(1, 31))
