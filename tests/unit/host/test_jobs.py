@@ -139,7 +139,8 @@ def test_command_stopped_where_no_shell_could_wake_us_leaves_us_running() -> Non
         "if pid == 0: job.become_child(); os.execlp('sleep', 'sleep', '30')\n"
         "job.adopt(pid); stat = f'/proc/{pid}/stat'; job.send(signal.SIGSTOP)\n"
         "def look():\n"
-        "    time.sleep(0.5); print(open(stat).read().split()[2], flush=True); os.kill(pid, signal.SIGKILL)\n"
+        "    while open(stat).read().split()[2] != 'T': time.sleep(0.01)\n"
+        "    time.sleep(0.5); print('T', flush=True); os.kill(pid, signal.SIGKILL)\n"
         "threading.Thread(target=look).start(); print(job.wait(lambda: None)); job.close()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20)
