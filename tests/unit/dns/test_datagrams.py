@@ -16,6 +16,7 @@ from tests.unit.dns.world import (
     server_of,
     texts,
 )
+from tests.unit.waiting import until
 from tunproxy.dns.datagrams import DnsDatagrams
 from tunproxy.flow.ports import DatagramReply
 
@@ -44,7 +45,7 @@ def test_known_answer_goes_back_at_once_and_another_later() -> None:
         )
         later = hand(service, query())
         assert (later.sent, turns.count) == ([], 1)
-        await asyncio.sleep(0.02)
+        await until(lambda: later.sent)
         assert texts(later.sent[0]) == ["www.example 300 A 192.0.2.1"]
         now = hand(service, query(id=9))
         assert (read(now.sent[0]).id, turns.count) == (9, 1)
@@ -72,9 +73,9 @@ def test_burst_of_one_client_is_bounded_before_any_task_runs() -> None:
         assert sum(len(reply.sent) for reply in replies) == 90
         other = hand(service, query(), OTHER)
         assert other.sent == []
-        await asyncio.sleep(0.2)
+        await until(lambda: all(reply.sent for reply in (*replies, other)))
         assert [len(reply.sent) for reply in replies] == [1] * 100
-        assert server.statistics()["open"] == 0
+        await until(lambda: server.statistics()["open"] == 0)
 
     run(test())
 
@@ -109,7 +110,7 @@ def test_new_server_answers_from_now_on() -> None:
         first = hand(service, query())
         service.replace(server_of(Scripted(address_of("192.0.2.2")), now=clock))
         second = hand(service, query())
-        await asyncio.sleep(0.02)
+        await until(lambda: first.sent and second.sent)
         assert texts(first.sent[0]) == ["www.example 300 A 192.0.2.1"]
         assert texts(second.sent[0]) == ["www.example 300 A 192.0.2.2"]
 

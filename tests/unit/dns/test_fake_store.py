@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.unit.waiting import eventually
 from tunproxy.dns.fake_store import FakeStore, open_files
 from tunproxy.errors import ConfigError
 
@@ -177,7 +177,7 @@ def test_killed_process_leaves_whole_lines(path: Path) -> None:
         process = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert int(process.stdout.readline()) >= before
-        time.sleep(0.05)
+        assert eventually(lambda least=before + 60: path.read_bytes().count(b"\n") > least)  # type: ignore[misc]
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()

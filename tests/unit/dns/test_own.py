@@ -18,6 +18,7 @@ from tests.unit.dns.world import (
     server_of,
     texts,
 )
+from tests.unit.waiting import until
 from tunproxy.dns.capitals import CapitalsTransport
 from tunproxy.dns.datagrams import DnsDatagrams
 from tunproxy.dns.message import REFUSED
@@ -118,7 +119,7 @@ def test_queries_of_others_are_answered_meanwhile() -> None:
         )
         with own.sent(query(id=7)):
             reply = hand(service, query(id=8))
-            await asyncio.sleep(0.02)
+            await until(lambda: reply.sent)
             assert texts(reply.sent[0]) == ["www.example 300 A 192.0.2.1"]
 
     run(test())

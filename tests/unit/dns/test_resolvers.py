@@ -32,9 +32,11 @@ class Seconds:
         return self.at
 
 
-def resolver(script: Any, label: str = "r", **options: Any) -> tuple[Resolver, Scripted]:
+def resolver(
+    script: Any, label: str = "r", *, attempt: float = 0.05, **options: Any
+) -> tuple[Resolver, Scripted]:
     transport = Scripted(script)
-    return Resolver(label, transport, attempt=0.05, **options), transport
+    return Resolver(label, transport, attempt=attempt, **options), transport
 
 
 def failing(asked: bytes) -> bytes:
@@ -163,9 +165,9 @@ def test_race_takes_the_first_good_answer() -> None:
             await asyncio.sleep(0.02)
             return address_of(TWO)(asked)
 
-        first, _ = resolver(never)
+        first, _ = resolver(never, attempt=10)
         second, _ = resolver(lambda asked: respond(asked, rcode=SERVFAIL))
-        third, _ = resolver(later)
+        third, _ = resolver(later, attempt=10)
         assert await addresses(Group([first, second, third], race=True)) == [packed(TWO)]
 
     run(test())

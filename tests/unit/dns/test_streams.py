@@ -21,6 +21,7 @@ from tests.unit.dns.world import (
     server_of,
     texts,
 )
+from tests.unit.waiting import until
 from tests.unit.wire.frames import packed
 from tunproxy.dns.server import DnsServer
 from tunproxy.dns.streams import MAX_PIPELINED, DnsStreamUpstream, HijackStage
@@ -87,7 +88,7 @@ def test_slow_question_does_not_hold_up_the_next() -> None:
             await asyncio.sleep(0.1 if b"slow" in asked else 0)
             return address_of("192.0.2.1")(asked)
 
-        async with stream(server_of(Scripted(script))) as (reader, writer):
+        async with stream(server_of(Scripted(script), attempt=10)) as (reader, writer):
             writer.write(framed(query("slow.example")) + framed(query("fast.example")))
             assert texts(await receive(reader))[0].startswith("fast")
             assert texts(await receive(reader))[0].startswith("slow")
@@ -101,7 +102,7 @@ def test_client_that_has_said_all_still_hears_the_answer() -> None:
             await asyncio.sleep(0.02)
             return address_of("192.0.2.1")(asked)
 
-        async with stream(server_of(Scripted(script))) as (reader, writer):
+        async with stream(server_of(Scripted(script), attempt=10)) as (reader, writer):
             writer.write(framed(query()))
             writer.write_eof()
             assert texts(await receive(reader))
@@ -146,7 +147,7 @@ def test_stream_that_waits_for_an_answer_is_not_idle() -> None:
             await asyncio.sleep(0.15)
             return address_of("192.0.2.1")(asked)
 
-        async with stream(server_of(Scripted(script)), idle_limit=0.03) as (reader, writer):
+        async with stream(server_of(Scripted(script), attempt=10), idle_limit=0.03) as (reader, writer):
             writer.write(framed(query()))
             assert texts(await receive(reader))
             assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -157,8 +158,9 @@ def test_stream_that_waits_for_an_answer_is_not_idle() -> None:
 def test_queries_under_way_are_bounded() -> None:
     async def test() -> None:
         transport = Scripted(never)
-        async with stream(server_of(transport, attempt=5)) as (_, writer):
+        async with stream(server_of(transport, attempt=10)) as (_, writer):
             writer.write(b"".join(framed(query(f"n{number}.example")) for number in range(2 * MAX_PIPELINED)))
+            await until(lambda: len(transport.asked) == MAX_PIPELINED)
             await asyncio.sleep(0.2)
             assert len(transport.asked) == MAX_PIPELINED
 
@@ -172,8 +174,7 @@ def test_streams_are_bounded() -> None:
         with pytest.raises(OpenError, match="2 streams of queries are open"):
             await upstream.open(INFO, Sockets().dialer())
         socks.pop().close()
-        await asyncio.sleep(0.02)
-        assert len(upstream) == 1
+        await until(lambda: len(upstream) == 1)
         socks.append(await upstream.open(INFO, Sockets().dialer()))
         await upstream.close()
         for sock in socks:

@@ -211,6 +211,7 @@ async def peer(
                 self.transport.sendto(wire, address)  # type: ignore[attr-defined]
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.append(asyncio.current_task())
         found.connections += 1
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             while True:
@@ -223,16 +224,25 @@ async def peer(
                     writer.write(len(wire).to_bytes(2, "big") + wire)
         writer.transport.abort()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=ssl)
-    port = server.sockets[0].getsockname()[1]
+    tasks: list[Any] = []
+    while True:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=ssl)
+        port = server.sockets[0].getsockname()[1]
+        try:
+            transport, _ = await loop.create_datagram_endpoint(Datagrams, local_addr=("127.0.0.1", port))
+        except OSError:  # somebody else has it over UDP
+            server.close()
+        else:
+            break
     found = Peer(port)
-    transport, _ = await loop.create_datagram_endpoint(Datagrams, local_addr=("127.0.0.1", port))
     try:
         yield found
     finally:
         transport.close()
         server.close()
         await asyncio.sleep(0.02)
+        if tasks:
+            await asyncio.wait(tasks, timeout=10)
 
 
 @contextlib.contextmanager
@@ -248,7 +258,7 @@ def dnsmasq(*settings: str, port: int = 5353) -> Iterator[None]:
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 20
         while not _answers(port):
             assert process.poll() is None, process.stderr and process.stderr.read()
             assert time.monotonic() < until
@@ -256,7 +266,7 @@ def dnsmasq(*settings: str, port: int = 5353) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(5)
+        process.wait(20)
         assert process.stderr is not None
         process.stderr.close()
 
@@ -288,7 +298,7 @@ def unbound(
     with log.open("wb") as out:
         process = subprocess.Popen([program, "-c", str(settings)], stdout=out, stderr=out)
     try:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 20
         while not _answers(tls_port):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until
@@ -296,4 +306,4 @@ def unbound(
         yield
     finally:
         process.terminate()
-        process.wait(5)
+        process.wait(20)
