@@ -1,5 +1,6 @@
 """Sockets for datagrams that outlive their workers, and the way from one worker to another."""
 
+import contextlib
 import os
 import socket
 import stat
@@ -114,19 +115,15 @@ def test_worker_that_does_not_read_loses_what_is_for_it() -> None:
     desks.close()
 
 
-def sockets() -> int:
-    """Return how many sockets this process has open."""
-    return sum(
-        stat.S_ISSOCK(os.stat(fd).st_mode) for fd in map(int, os.listdir("/proc/self/fd")) if is_open(fd)
-    )
-
-
-def is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:  # that by which the others were listed
-        return False
-    return True
+def sockets() -> set[int]:
+    """Return the inodes of the sockets that this process has open."""
+    found = set()
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # that by which the others were listed
+            status = os.fstat(fd)
+            if stat.S_ISSOCK(status.st_mode):
+                found.add(status.st_ino)
+    return found
 
 
 def test_place_that_is_taken_is_told_and_no_socket_is_left_open() -> None:
@@ -136,7 +133,7 @@ def test_place_that_is_taken_is_told_and_no_socket_is_left_open() -> None:
         taken.bind((place.host, place.port))
         with pytest.raises(SystemChangeError, match="another program listens there"):
             Desks(config_of(TEXT), [free(), place], 2)
-    assert sockets() == before
+    assert sockets() <= before  # some of which earlier tests may have left to the garbage collector
 
 
 def test_there_are_none_where_no_datagrams_are_served() -> None:

@@ -85,6 +85,16 @@ class Path:
         self.yields += 1
 
 
+def turns(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    """Let seconds pass, in which everybody gets many turns, however long the machine stands still."""
+
+    async def sleep() -> None:
+        for _ in range(30):
+            await asyncio.sleep(seconds / 30)
+
+    loop.run_until_complete(sleep())
+
+
 class Bench:
     """A loop with an opener on it."""
 
@@ -99,7 +109,7 @@ class Bench:
         return request
 
     def run(self, seconds: float = 0.0) -> None:
-        self.loop.run_until_complete(asyncio.sleep(seconds))
+        turns(self.loop, seconds)
 
     def answer_to(self, conversation: Open) -> socket.socket | int:
         """Return the one answer to a request, leaving time for a second one."""
@@ -477,10 +487,13 @@ def test_open_two_hundred_at_once_all_are_answered(bench: Bench, server: socket.
 class Suspicions:
     """Who is told that an upstream may have failed."""
 
-    def __init__(self) -> None:
+    def __init__(self, time_limit: float = 5.0) -> None:
         self.heard: list[tuple[str, str]] = []
         self.loop = asyncio.new_event_loop()
-        self.opener = AsyncOpener(self.loop, Path(), on_suspect=self.on_suspect, time_limit=0.02)
+        self.opener = AsyncOpener(self.loop, Path(), on_suspect=self.on_suspect, time_limit=time_limit)
+
+    def run(self, seconds: float) -> None:
+        turns(self.loop, seconds)
 
     def on_suspect(self, upstream: Upstream, error: BaseException) -> None:
         who = error.who if isinstance(error, OpenError) and error.who else upstream.name
@@ -494,6 +507,14 @@ class Suspicions:
 @pytest.fixture
 def suspicions() -> Iterator[Suspicions]:
     made = Suspicions()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hasty() -> Iterator[Suspicions]:
+    """Yield the same with a time limit that soon passes."""
+    made = Suspicions(time_limit=0.02)
     yield made
     made.close()
 
@@ -520,14 +541,14 @@ def test_failure_that_shows_a_lack_is_remembered_for_the_next_flow(suspicions: S
     assert proxy.knowledge.has("ipv6") is False
 
 
-def test_time_limit_that_passes_is_told(suspicions: Suspicions) -> None:
+def test_time_limit_that_passes_is_told(hasty: Suspicions) -> None:
     async def patient(info: FlowInfo, dialer: Dialer) -> object:
         await asyncio.sleep(60)
         return None
 
-    suspicions.opener.open(FLOW, Proxy(patient).verdict_for(FLOW), Request())
-    suspicions.loop.run_until_complete(asyncio.sleep(0.05))
-    assert suspicions.heard == [("proxy", "TimeoutError")]
+    hasty.opener.open(FLOW, Proxy(patient).verdict_for(FLOW), Request())
+    hasty.run(0.05)
+    assert hasty.heard == [("proxy", "TimeoutError")]
 
 
 def test_proxy_that_the_packet_path_could_not_dial_is_told(suspicions: Suspicions) -> None:
@@ -585,7 +606,7 @@ def test_deferred_flow_that_fails_is_told_of_the_chosen_upstream(
         verdict = deferred(verdict)
     request = Request()
     suspicions.opener.open(FLOW, verdict, request)
-    suspicions.loop.run_until_complete(asyncio.sleep(0.01))
+    suspicions.run(0.01)
     assert request.answers == [REFUSED]
     assert request.decisions[-1:] == ["work"]
     assert request.attempts == [("work", "no IPv6 here")]
@@ -597,17 +618,17 @@ def test_deferred_flow_that_fails_is_told_of_the_chosen_upstream(
 
 
 def test_deferred_flow_whose_chosen_upstream_is_too_slow_is_told_of_it(
-    suspicions: Suspicions, caplog: pytest.LogCaptureFixture
+    hasty: Suspicions, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def patient(info: FlowInfo, dialer: Dialer) -> object:
         await asyncio.sleep(60)
         return None
 
     request = Request()
-    suspicions.opener.open(FLOW, deferred(Proxy(patient, "work").verdict_for(FLOW)), request)
-    suspicions.loop.run_until_complete(asyncio.sleep(0.05))
+    hasty.opener.open(FLOW, deferred(Proxy(patient, "work").verdict_for(FLOW)), request)
+    hasty.run(0.05)
     assert request.answers == [SILENT]
-    assert suspicions.heard == [("work", "TimeoutError")]
+    assert hasty.heard == [("work", "TimeoutError")]
     assert "upstream work: not open after 0.02 s" in caplog.text
 
 
@@ -624,7 +645,7 @@ def test_deferred_flow_that_goes_to_no_upstream_is_nobody_s_fault(
 ) -> None:
     request = Request()
     suspicions.opener.open(FLOW, deferred(verdict), request)
-    suspicions.loop.run_until_complete(asyncio.sleep(0.01))
+    suspicions.run(0.01)
     assert request.answers == [answer]
     assert suspicions.heard == []
     assert [each.levelname for each in caplog.records if each.levelno >= logging.WARNING] == []
