@@ -12,6 +12,15 @@ async def until(condition: Callable[[], object], seconds: float = 20) -> None:
             await asyncio.sleep(0.005)
 
 
+async def turns(seconds: float = 0.0) -> None:
+    """Let seconds pass, in which everybody on the loop has many turns.
+
+    After a single sleep, and a machine that has stood still for as long, others have had one.
+    """
+    for _ in range(30):
+        await asyncio.sleep(seconds / 30)
+
+
 def eventually(condition: Callable[[], object], seconds: float = 20) -> bool:
     """Return whether condition is true in time; what runs meanwhile is not of this thread."""
     until = time.monotonic() + seconds

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.dns.world import CLIENT, Turns, query, read
+from tests.unit.waiting import turns
 from tests.unit.wire.frames import packed
 from tunproxy.control import live_names
 from tunproxy.control.config.schema import DnsConfig
@@ -39,6 +40,7 @@ def live(*system: str) -> Iterator[tuple[asyncio.AbstractEventLoop, LiveNames]]:
     names = LiveNames(loop, Turns(), sockets, AsyncDialer(loop, sockets), system)
     yield loop, names
     loop.run_until_complete(names.close())
+    loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
 
 
@@ -90,7 +92,7 @@ def test_what_is_replaced_ends_later(monkeypatch: pytest.MonkeyPatch) -> None:
         names.adopt(first)
         names.adopt(other)
         assert first.datagrams.takes(bytes(4), 53)
-        loop.run_until_complete(asyncio.sleep(0.05))
+        loop.run_until_complete(turns(0.05))
         assert not first.datagrams.takes(bytes(4), 53)
 
 
@@ -259,5 +261,5 @@ def test_renewed_names_close_connections_to_resolvers(monkeypatch: pytest.Monkey
 
         monkeypatch.setattr(names.current.server, "renew", renew)
         names.renew()
-        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.run_until_complete(turns(0.01))
         assert renewed == [1]

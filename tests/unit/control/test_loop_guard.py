@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.flow.rig import PORT, TARGET, Client, Rig, pack
+from tests.unit.waiting import turns
 from tunproxy.control.loop_guard import MANY, PAUSE, QUARANTINE, UNKNOWN_MANY, LoopGuard, proxy_of
 from tunproxy.flow.life import FlowLife
 from tunproxy.flow.ports import FlowWatcher
@@ -87,7 +88,7 @@ class World:
             let.append(self.admits(port))
             if let[-1]:
                 Client(self.rig, port=port).syn()
-        self.run(asyncio.sleep(0.05))
+        self.run(turns(0.05))
         return let
 
     def admits(self, port: int, verdict: Verdict | None = None) -> bool:
@@ -148,7 +149,7 @@ def test_flows_that_have_brought_something_are_none_of_a_loop() -> None:
     with world() as made:
         for port in range(MANY):
             assert made.admits(port)  # none of which is there any more when it is asked
-        made.run(asyncio.sleep(0.05))
+        made.run(turns(0.05))
         assert made.owners.asked == []
 
 
@@ -172,7 +173,7 @@ def test_only_proxies_of_this_host_are_looked_at() -> None:
         ):
             for port in range(3 * MANY):
                 assert made.admits(port, verdict)
-        made.run(asyncio.sleep(0.05))
+        made.run(turns(0.05))
         assert made.owners.asked == []
 
 

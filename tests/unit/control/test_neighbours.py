@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.dns.world import CLIENT
 from tests.unit.loop.rig import Rig
+from tests.unit.waiting import until
 from tests.unit.wire.frames import packed, udp
 from tunproxy import clock
 from tunproxy.control import neighbours
@@ -149,7 +150,7 @@ def test_whoever_did_not_read_is_told_again(monkeypatch: pytest.MonkeyPatch) -> 
         tell(first, "missed.example")
         assert first.outboxes.behind == {1}
         assert second.means(ADDRESS) == ""  # which reads its inbox
-        first.loop.run_until_complete(asyncio.sleep(0.1))
+        first.loop.run_until_complete(until(lambda: not first.outboxes.behind))
         assert second.means(ADDRESS) == "missed.example"
         assert first.outboxes.behind == set()
 

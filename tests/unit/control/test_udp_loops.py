@@ -11,6 +11,7 @@ import pytest
 from tests.unit.control.test_loop_guard import BROWSER, PROXY, Owners, Turns, Watcher
 from tests.unit.datagram.relays import Choosing, Proxied
 from tests.unit.flow.rig import TARGET, Rig
+from tests.unit.waiting import turns
 from tests.unit.wire import frames
 from tunproxy.control.loop_guard import MANY, QUARANTINE, LoopGuard
 from tunproxy.control.udp_loops import GROWTH, LOOK
@@ -56,7 +57,7 @@ class Round:
         return True
 
     def rest(self, seconds: float = 0.02) -> None:
-        self.loop.run_until_complete(asyncio.sleep(seconds))
+        self.loop.run_until_complete(turns(seconds))
 
     def paths(self) -> int:
         return self.lab.world.table.statistics()["paths"]

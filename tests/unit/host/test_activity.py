@@ -66,8 +66,7 @@ def test_process_that_hangs_says_where_as_often_as_it_is_asked() -> None:
                 os.dup2(file.fileno(), shot.fd)
             for _ in range(2):
                 shot.ask(other.pid)
-                assert eventually(shot.place)
-                assert shot.place() == "<module> (<string>:10)"
+                assert eventually(lambda: shot.place() == "<module> (<string>:10)")
         finally:
             other.kill()
 

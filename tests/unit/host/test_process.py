@@ -28,7 +28,7 @@ def pretend(
 
 
 def test_real_process(tmp_path: Path) -> None:
-    program = tmp_path / "my-very-long-program-name"
+    program = tmp_path / f"my-very-long-program-name-{os.getpid()}"  # of which there is no other
     shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
     with subprocess.Popen(["called so", "60"], executable=program) as process:
         try:

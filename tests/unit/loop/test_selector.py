@@ -40,7 +40,7 @@ def test_coroutines_and_packets_share_the_loop(rig: Rig, loop: asyncio.AbstractE
 def test_timers_of_asyncio_keep_their_time(loop: asyncio.AbstractEventLoop) -> None:
     begin = loop.time()
     loop.run_until_complete(asyncio.sleep(0.03))
-    assert 0.03 <= loop.time() - begin < 1
+    assert 0.03 <= loop.time() - begin < 30
 
 
 def test_streams_of_asyncio_work(loop: asyncio.AbstractEventLoop) -> None:

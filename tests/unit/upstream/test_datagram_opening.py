@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from tests.unit.upstream.test_opening import Path
+from tests.unit.waiting import turns
 from tunproxy.errors import UpstreamError
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.framing import Framing
@@ -96,11 +97,7 @@ class Bench:
         return request
 
     def run(self, seconds: float = 0.03) -> None:
-        async def turns() -> None:
-            for _ in range(30):  # however long the machine stands still, everybody gets so many turns
-                await asyncio.sleep(seconds / 30)
-
-        self.loop.run_until_complete(turns())
+        self.loop.run_until_complete(turns(seconds))
 
     def are_all_closed(self) -> bool:
         return all(

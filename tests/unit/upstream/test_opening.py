@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from tests.unit.waiting import turns
 from tunproxy.flow.codec import Codec, CodecError
 from tunproxy.flow.ports import OpenRequest
 from tunproxy.flow.targets import Targets
@@ -85,16 +86,6 @@ class Path:
         self.yields += 1
 
 
-def turns(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-    """Let seconds pass, in which everybody gets many turns, however long the machine stands still."""
-
-    async def sleep() -> None:
-        for _ in range(30):
-            await asyncio.sleep(seconds / 30)
-
-    loop.run_until_complete(sleep())
-
-
 class Bench:
     """A loop with an opener on it."""
 
@@ -109,7 +100,7 @@ class Bench:
         return request
 
     def run(self, seconds: float = 0.0) -> None:
-        turns(self.loop, seconds)
+        self.loop.run_until_complete(turns(seconds))
 
     def answer_to(self, conversation: Open) -> socket.socket | int:
         """Return the one answer to a request, leaving time for a second one."""
@@ -493,7 +484,7 @@ class Suspicions:
         self.opener = AsyncOpener(self.loop, Path(), on_suspect=self.on_suspect, time_limit=time_limit)
 
     def run(self, seconds: float) -> None:
-        turns(self.loop, seconds)
+        self.loop.run_until_complete(turns(seconds))
 
     def on_suspect(self, upstream: Upstream, error: BaseException) -> None:
         who = error.who if isinstance(error, OpenError) and error.who else upstream.name
