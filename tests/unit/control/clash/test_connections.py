@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.control.clash.rig import Rig, eventually, talk
 from tests.unit.control.clash.shapes import RECORDED, same_shape
+from tunproxy.control.clash import shared
 from tunproxy.control.clash.connections import FlowList
 from tunproxy.control.helm import flow_feed
 from tunproxy.flow.life import FlowLife
@@ -108,7 +109,9 @@ def test_stream_sends_again_and_again(tmp_path: Path) -> None:
     talk(tmp_path, conversation)
 
 
-def test_hundred_who_look_are_asked_for_once(tmp_path: Path) -> None:
+def test_hundred_who_look_are_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "FRESH_SECONDS", 60)
+
     async def conversation(rig: Rig) -> None:
         asked = 0
         feed: Any = rig.worker.helm._flows

@@ -46,7 +46,7 @@ def test_stream_begins_with_all_flows_and_goes_on_with_what_is_new(tmp_path: Pat
         assert not look["has_more"]
         quiet = await until(told, lambda look: True)
         assert (quiet["rows"], quiet["octets"], quiet["gone"]) == ([], [], [])
-        assert 0 < quiet["seconds"] - look["seconds"] < 5
+        assert 0 < quiet["seconds"] - look["seconds"] < 60
         first.up, first.down = 3, 4
         assert (await until(told, lambda look: look["octets"]))["octets"] == [[int(first.number), 3, 4]]
         rig.worker.flows.alive.remove(first)
@@ -116,7 +116,10 @@ def test_our_client_watches_and_ends_flows(tmp_path: Path, monkeypatch: pytest.M
         ids = [row["id"] for row in look["rows"]]
         assert await asyncio.to_thread(client.end_flows, path, ids) == 3
         assert sorted(rig.worker.flows.ended) == [1, 2, 3]
-        assert sorted((await asyncio.to_thread(next, told))["gone"]) == [1, 2, 3]
+        gone: list[int] = []
+        while len(gone) < 3:  # a look may have come before they were ended, or between
+            gone += (await asyncio.to_thread(next, told))["gone"]
+        assert sorted(gone) == [1, 2, 3]
         await asyncio.to_thread(told.close)  # type: ignore[attr-defined]
 
     talk(tmp_path, conversation)
