@@ -72,8 +72,9 @@ def opening(max_flows: int = 4) -> Iterator[tuple[Rig, FakeOpener, Changing]]:
 def flood(rig: Rig, count: int, port: int = 1000) -> list[Client]:
     """Send SYNs that nobody follows up; those who get an answer have it when this returns."""
     clients = [Client(rig, port=port + number) for number in range(count)]
-    for client in clients:
-        client.syn()
+    with rig.at_once():
+        for client in clients:
+            client.syn()
     rig.run(0.03)
     return clients
 
