@@ -68,7 +68,7 @@ def test_answer_arrives_whole_with_its_headers() -> None:
 
 def test_who_reads_nothing_is_hung_up_on_and_gives_room_to_others() -> None:
     async def both() -> None:
-        server = Server(LargeAnswers(most=40 * MEGABYTE, patience=0.5), 16 * MEGABYTE)
+        server = Server(LargeAnswers(most=40 * MEGABYTE, patience=3), 16 * MEGABYTE)
         async with server.running() as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
             mutes = [await mute(port, b"new") for _ in range(2)]
             async with client.get("/new") as answer:

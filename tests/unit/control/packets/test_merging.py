@@ -104,7 +104,7 @@ def test_packets_of_several_workers_are_in_order_and_say_whose_they_are() -> Non
 
 
 @pytest.mark.parametrize(
-    ("wish", "expected"), [(Wish(count=3), 3), (Wish(size=2000), -1), (Wish(seconds=0.2), 100)]
+    ("wish", "expected"), [(Wish(count=3), 3), (Wish(size=2000), -1), (Wish(seconds=1), 100)]
 )
 def test_bounds_end_it(wish: Wish, expected: int) -> None:
     async def what(workers: list[Worker], merger: Merger) -> None:
