@@ -181,7 +181,12 @@ def _locked(directory: Path, *, make: bool = False) -> Iterator[None]:
     while True:
         if make:
             _make(directory)
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if make:
+                continue  # whoever was the last one in it has just removed it
+            raise
         try:
             if not _is_trusted(os.fstat(fd)):
                 raise PermissionError(errno.EPERM, "somebody else may write to it")
@@ -196,9 +201,12 @@ def _locked(directory: Path, *, make: bool = False) -> Iterator[None]:
 
 
 def _make(directory: Path) -> None:
-    with contextlib.suppress(FileExistsError):
+    try:
         directory.mkdir(mode=0o700)
-        if directory == OF_ROOT:
+    except FileExistsError:
+        return
+    if directory == OF_ROOT:
+        with contextlib.suppress(FileNotFoundError):  # somebody has been in it meanwhile, and has left it
             directory.chmod(0o755)  # so that others are told that they may not ask, and whom
 
 

@@ -118,6 +118,25 @@ def test_claims_at_the_same_time_one_wins(place: Path, attempt: int) -> None:
     won[0].close()
 
 
+def test_directory_that_others_remove_meanwhile_is_made_again(place: Path) -> None:
+    failures: list[SystemChangeError] = []
+
+    def come_and_go(name: str) -> None:
+        try:
+            for _ in range(100):
+                claim(name).close()
+        except SystemChangeError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=come_and_go, args=(f"tun{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert not place.exists()
+
+
 def test_directory_that_others_write_to_is_not_used(place: Path) -> None:
     place.mkdir()
     place.chmod(0o777)
