@@ -3,7 +3,7 @@
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,19 @@ from tunproxy.control.execute import execute
 from tunproxy.control.settings import ExecSettings
 from tunproxy.control.worker_settings import WorkerSettings
 from tunproxy.errors import ConfigError, TunproxyError, UpstreamError
+from tunproxy.logs import setup
 
 pytestmark = needs_namespaces
 
 Serve = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def nobody_after_us() -> Iterator[None]:
+    yield
+    setup.take_down()
+
+
 RESOLVERS = [("10.231.77.2", 53), ("fd7a:7475:6e70::2", 53)]
 
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -23,8 +23,15 @@ from tunproxy.host import libc
 from tunproxy.host.links import has_link
 from tunproxy.host.netlink import Netlink
 from tunproxy.host.routes import TABLE
+from tunproxy.logs import setup
 
 pytestmark = needs_namespaces
+
+
+@pytest.fixture(autouse=True)
+def nobody_after_us() -> Iterator[None]:
+    yield
+    setup.take_down()
 
 
 def rules() -> str:
