@@ -18,6 +18,7 @@ import pytest
 from tests.system.lab import CLIENT_END, DOWNLINK, HOST_END, IPV4, UPLINK, Family, Lab, Options
 from tests.system.namespace import Namespace
 from tests.system.peers import (
+    BLOCK,
     MEGABYTE,
     Task,
     accept,
@@ -27,6 +28,7 @@ from tests.system.peers import (
     receive_digest,
     receive_exactly,
     send_and_end,
+    send_stream,
 )
 
 pytestmark = [
@@ -53,7 +55,7 @@ def test_two_percent_loss_stream_arrives_unaltered(
     lab: Lab, family: Family, link: str, direction: str
 ) -> None:
     with every_packet(lab, link, "numgen random mod 1000 < 20 drop"):
-        transfer(lab, family, direction, 20 * MEGABYTE, seconds=30)
+        transfer(lab, family, direction, 20 * MEGABYTE, seconds=60)
 
 
 @LINKS
@@ -99,14 +101,12 @@ def test_loss_of_some_datagrams_leaves_the_others_whole(lab: Lab, family: Family
         lab.client.datagram(family.any) as client,
         every_packet(lab, link, "numgen random mod 1000 < 50 drop"),
     ):
-        client.settimeout(0.5)
         for number in range(500):
             client.sendto(number.to_bytes(4, "big") * 300, target)
             time.sleep(0.0005)
         answered: list[int] = []
-        with contextlib.suppress(TimeoutError):
-            while len(answered) < 500:
-                data = client.recv(2000)
+        with asking(client, target) as last:  # which overtakes none of those before
+            while (data := client.recv(2000)) != last:
                 assert data == data[:4] * 300
                 answered.append(int.from_bytes(data[:4], "big"))
     assert answered == sorted(set(answered))
@@ -120,7 +120,7 @@ def test_corrupted_segments_are_caught_by_the_checksum(lab: Lab, family: Family,
         unsummed(lab),
         every_packet(lab, "near", "meta l4proto tcp numgen random mod 100 < 1 @th,320,16 set 0x4141"),
     ):
-        transfer(lab, family, direction, 20 * MEGABYTE, seconds=30)
+        transfer(lab, family, direction, 20 * MEGABYTE, seconds=60)
 
 
 def test_corrupted_datagrams_are_dropped(lab: Lab, family: Family) -> None:
@@ -132,11 +132,10 @@ def test_corrupted_datagrams_are_dropped(lab: Lab, family: Family) -> None:
     ):
         for number in range(50):
             client.sendto(number.to_bytes(1, "big") * 200, server.getsockname()[:2])
-        server.settimeout(0.5)
         arrived = []
-        with contextlib.suppress(TimeoutError):
-            while True:
-                arrived.append(server.recv(1000))
+        with asking(client, server.getsockname()[:2]) as last:
+            while (data := server.recv(1000)) != last:
+                arrived.append(data)
     assert all(data == data[:1] * 200 for data in arrived)
     assert len(arrived) == 25
 
@@ -144,35 +143,41 @@ def test_corrupted_datagrams_are_dropped(lab: Lab, family: Family) -> None:
 @LINKS
 @DIRECTIONS
 def test_short_outage_transfer_goes_on_afterwards(lab: Lab, link: str, direction: str) -> None:
-    size = 300 * MEGABYTE
+    is_over = threading.Event()
     with lab.server.listen(IPV4.host) as listener:
         client, server = pair(lab.client, listener)
         with client, server:
             source, sink = (client, server) if direction == "up" else (server, client)
-            sender = Task(send_and_end, source, size)
+            sender = Task(send_until, source, is_over)
             received = Task(receive_digest, sink)
             time.sleep(0.05)
             with every_packet(lab, link, "drop", offloads=True):
                 time.sleep(1.2)
                 assert received.is_running()
+            is_over.set()
+            size = sender.result()
             assert received.result(30) == (size, digest_of(size))
-            sender.result()
 
 
 @LINKS
 @DIRECTIONS
 def test_narrow_link_is_filled_and_nothing_lost(lab: Lab, link: str, direction: str) -> None:
-    """100 Mbit/s behind a buffer of 20 ms in both directions: 12 MB need a second, and little more."""
+    """100 Mbit/s behind a buffer of 20 ms in both directions: 12 MB need a second, and little more.
+
+    Of four transfers one must pass without a stall of the machine.
+    """
     ends = ends_of(lab, link)
     for namespace, device in ends:
         namespace.run("tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", "100mbit", "burst", "64k",
                       "latency", "20ms")  # fmt: skip
+    took = []
     try:
-        seconds = transfer(lab, IPV4, direction, 12 * MEGABYTE, seconds=15)
+        while len(took) < 4 and min(took, default=3.0) >= 3:
+            took.append(transfer(lab, IPV4, direction, 12 * MEGABYTE, seconds=20))
     finally:
         for namespace, device in ends:
             namespace.run("tc", "qdisc", "delete", "dev", device, "root")
-    assert seconds < 3, f"12 MB at 100 Mbit/s took {seconds:.1f} s"
+    assert min(took) < 3, f"12 MB at 100 Mbit/s took {took} s"
 
 
 def transfer(lab: Lab, family: Family, direction: str, size: int, *, seconds: float) -> float:
@@ -187,6 +192,34 @@ def transfer(lab: Lab, family: Family, direction: str, size: int, *, seconds: fl
             assert received.result(seconds) == (size, digest_of(size))
             sender.result()
             return time.monotonic() - started
+
+
+def send_until(source: socket.socket, is_over: threading.Event) -> int:
+    """Send blocks of the stream, the last one after is_over, and end; return how many octets there were."""
+    size, is_last = 0, False
+    while not is_last:
+        is_last = is_over.is_set()
+        send_stream(source, BLOCK)
+        size += BLOCK
+    source.shutdown(socket.SHUT_WR)
+    return size
+
+
+@contextlib.contextmanager
+def asking(client: socket.socket, target: tuple[str, int]) -> Iterator[bytes]:
+    """Send a datagram to target again and again meanwhile, as some of them are lost; yield what is in it."""
+    is_answered, last = threading.Event(), b"the last one"
+
+    def ask() -> None:
+        while not is_answered.wait(0.05):
+            client.sendto(last, target)
+
+    asker = Task(ask)
+    try:
+        yield last
+    finally:
+        is_answered.set()
+        asker.result()
 
 
 def ends_of(lab: Lab, link: str) -> list[tuple[Namespace, str]]:
