@@ -19,6 +19,7 @@ import pytest
 
 from tests.system.hostlab import TUNPROXY, WORLD_IPV4, HostLab, read_line
 from tests.system.peers import serve_clients
+from tunproxy.control.endpoint import ALIVE, look_at
 
 pytestmark = [
     pytest.mark.timeout(90),
@@ -96,6 +97,8 @@ class Running:
         self.lines: list[str] = []
         first = read_line(self.process.stderr)
         assert "worker uid" in first, first
+        served = Path(f"/run/tunproxy/{tun}.sock")
+        assert eventually(lambda: look_at(served).state == ALIVE)  # a moment after the line
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -42,6 +42,7 @@ class Edited:
         self.file.write_text(OPEN)
         self.before = lab.configuration()
         self.process = lab.start_up("--tun", TUN, "--config", str(self.file))
+        assert eventually(self.is_served, 20)  # a moment after its start-up line
         assert self.is_open()
 
     def save(self, text: str) -> None:
@@ -55,6 +56,12 @@ class Edited:
             return self.lab.hear(WORLD_IPV4, self.port, timeout=2) == "hello\n"
         except ConnectionError:
             return False
+
+    def is_served(self) -> bool:
+        """Tell whether status can be asked."""
+        from tunproxy.control import endpoint
+
+        return any(found.pid == self.process.pid for found in endpoint.find())
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return self.lab.run(*TUNPROXY, *arguments)

@@ -24,6 +24,7 @@ from tunproxy.control.client import (
     fetch_generations,
     fetch_status,
 )
+from tunproxy.control.endpoint import ALIVE, look_at
 from tunproxy.control.generations.desk import Offline, folders_kept
 from tunproxy.control.generations.store import Store
 from tunproxy.errors import TunproxyError
@@ -48,6 +49,8 @@ class Desk:
         self.save(self.good)
         self.rules.write_text("DOMAIN,a.example,REJECT\n")
         self.process = lab.start_up("--tun", TUN, "--config", str(self.config))
+        socket_path = Path(f"/run/tunproxy/{TUN}.sock")
+        assert eventually(lambda: look_at(socket_path).state == ALIVE, 20)  # a moment after the start-up line
 
     def text(self, more: str = "") -> str:
         check = f'[apply]\ncheck = ["{WORLD_IPV4}:{self.port}"]\ncheck-seconds = 2\n'

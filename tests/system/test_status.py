@@ -80,12 +80,19 @@ def is_served() -> bool:
     return look_at(SOCKET).state == ALIVE
 
 
+def start_served(lab: HostLab, *options: str) -> "subprocess.Popen[str]":
+    """Start ``tunproxy up`` and return once it can be asked, which is a moment after its start-up line."""
+    process = lab.start_up("--tun", TUN, *options)
+    assert eventually(is_served, 20)
+    return process
+
+
 def worker_of(supervisor: "subprocess.Popen[str]") -> int:
     return int(Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text())
 
 
 def test_up_status_tells_flows_traffic_and_drops(lab: HostLab) -> None:
-    process = lab.start_up("--tun", TUN, "--workers", "1")
+    process = start_served(lab, "--workers", "1")
     with lab.greeter(lab.world, WORLD_IPV4) as (port, _), lab.host.connect(WORLD_IPV4, port) as client:
         assert client.recv(100) == b"hello\n"
         with lab.host.entered():
@@ -109,7 +116,7 @@ def test_up_status_tells_flows_traffic_and_drops(lab: HostLab) -> None:
 
 
 def test_up_status_is_for_its_user_only(lab: HostLab) -> None:
-    lab.start_up("--tun", TUN)
+    start_served(lab)
     document(lab, "--tun", TUN)
     for options in (("--tun", TUN), ("--socket", str(SOCKET))):
         done = status(lab, *options, machine=USER)
@@ -120,8 +127,7 @@ def test_up_status_is_for_its_user_only(lab: HostLab) -> None:
 @pytest.mark.parametrize("is_asked", [False, True], ids=["never asked", "asked"])
 def test_up_told_to_stop_leaves_no_socket(lab: HostLab, is_asked: bool) -> None:
     before = lab.configuration()
-    process = lab.start_up("--tun", TUN)
-    assert eventually(SOCKET.exists)
+    process = start_served(lab)
     if is_asked:
         document(lab, "--tun", TUN)
     process.terminate()
@@ -134,15 +140,13 @@ def test_up_told_to_stop_leaves_no_socket(lab: HostLab, is_asked: bool) -> None:
 
 
 def test_up_killed_leaves_a_socket_that_disturbs_nobody(lab: HostLab) -> None:
-    process = lab.start_up("--tun", TUN)
-    assert eventually(SOCKET.exists)
+    process = start_served(lab)
     process.kill()
     process.wait(20)
     assert SOCKET.exists()
     assert status(lab, "--tun", TUN).returncode == 3
-    assert eventually(lambda: not lab.has_link(TUN))
-    again = lab.start_up("--tun", TUN)
-    assert eventually(lambda: status(lab, "--tun", TUN).returncode == 0)
+    assert eventually(lambda: not lab.has_link(TUN), 20)
+    again = start_served(lab)
     assert document(lab, "--tun", TUN)["pid"] == again.pid
 
 
@@ -163,8 +167,7 @@ def test_up_name_of_somebody_who_lives_is_respected(lab: HostLab) -> None:
 
 
 def test_up_worker_that_hangs_is_told(lab: HostLab) -> None:
-    process = lab.start_up("--tun", TUN, "--workers", "1")
-    assert eventually(SOCKET.exists)
+    process = start_served(lab, "--workers", "1")
     os.kill(worker_of(process), signal.SIGSTOP)
     told = document(lab, "--tun", TUN)
     assert told["problems"] == ["the worker does not answer within 2 s"]
@@ -174,8 +177,7 @@ def test_up_worker_that_hangs_is_told(lab: HostLab) -> None:
 
 def test_up_client_that_says_nothing_delays_no_stop(lab: HostLab) -> None:
     before = lab.configuration()
-    process = lab.start_up("--tun", TUN)
-    assert eventually(is_served)
+    process = start_served(lab)
     with socket.socket(socket.AF_UNIX) as mute:
         mute.connect(str(SOCKET))
         document(lab, "--tun", TUN)
@@ -187,8 +189,7 @@ def test_up_client_that_says_nothing_delays_no_stop(lab: HostLab) -> None:
 
 
 def test_up_worker_killed_after_somebody_asked_is_replaced_and_told(lab: HostLab) -> None:
-    process = lab.start_up("--tun", TUN)
-    assert eventually(is_served)
+    process = start_served(lab)
     first = document(lab, "--tun", TUN)["workers"][0]["pid"]
     os.kill(first, signal.SIGKILL)
     assert "died (killed by signal 9)" in read_line(process.stderr)  # type: ignore[arg-type]
@@ -207,7 +208,7 @@ def test_exec_several_at_once_are_told_apart(lab: HostLab, runtime: dict[str, st
     started = [
         lab.start("env", *environment, *TUNPROXY, "exec", "--", "sleep", "90", machine=USER) for _ in range(2)
     ]
-    assert eventually(lambda: directory.exists() and len(list(directory.iterdir())) == 2)
+    assert eventually(lambda: [look_at(path).state for path in directory.glob("*")] == [ALIVE] * 2, 30)
     done = status(lab, machine=USER, env=runtime)
     assert done.returncode == 2
     assert done.stderr.startswith("tunproxy: several tunproxy are running: exec-")

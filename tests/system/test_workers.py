@@ -30,6 +30,7 @@ from tests.system.hostlab import (
 )
 from tests.system.peers import tcp_echo
 from tunproxy.control.client import ask_reload, choose, fetch_flow, fetch_flows, fetch_status
+from tunproxy.control.endpoint import ALIVE, look_at
 from tunproxy.errors import TunproxyError
 
 pytestmark = pytest.mark.timeout(90)
@@ -57,7 +58,13 @@ def lab(module_lab: HostLab) -> Iterator[HostLab]:
 def start(lab: HostLab, *options: str) -> Process:
     process = lab.start_up("--tun", TUN, *options)
     STARTED.append(process)
+    await_socket()
     return process
+
+
+def await_socket() -> None:
+    """Return once what we have started can be asked, which is a moment after its start-up line."""
+    assert eventually(lambda: look_at(Path(f"/run/tunproxy/{TUN}.sock")).state == ALIVE, 20)
 
 
 def start_line(process: Process) -> str:
@@ -149,6 +156,7 @@ def start_without_bpf(lab: HostLab, *options: str) -> Process:
     assert process.stderr is not None
     process.start_line = read_line(process.stderr)  # type: ignore[attr-defined]
     STARTED.append(process)
+    await_socket()
     return process
 
 
