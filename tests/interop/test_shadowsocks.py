@@ -171,10 +171,11 @@ def world() -> Iterator[World]:
             made.close()
 
 
-def hear(conn: socket.socket) -> tuple[bytes, bool]:
-    """Listen to the end; tell whether that was a reset."""
+def say_and_hear(conn: socket.socket, words: bytes) -> tuple[bytes, bool]:
+    """Say words and listen to the end; tell whether that was a reset, which may come while we speak."""
     heard = b""
     try:
+        conn.sendall(words)
         while data := conn.recv(1 << 16):
             heard += data
     except ConnectionResetError:
@@ -294,8 +295,7 @@ def test_bit_flipped_on_the_way_ends_the_flow_with_a_reset_and_nothing_wrong(
     tap.flip_down = at
     try:
         with world.lab.host.connect(TARGET, port, timeout=30) as client:
-            client.sendall(MARKED * 2)
-            heard, is_reset = hear(client)
+            heard, is_reset = say_and_hear(client, MARKED * 2)
     finally:
         tap.flip_down = -1
     assert is_reset
@@ -312,8 +312,7 @@ def test_truncated_stream_is_a_reset_and_no_end(world: World, port: int, at: int
     tap.cut_down = at
     try:
         with world.lab.host.connect(TARGET, port, timeout=30) as client:
-            client.sendall(MARKED)
-            heard, is_reset = hear(client)
+            heard, is_reset = say_and_hear(client, MARKED)
     finally:
         tap.cut_down = -1
     assert is_reset

@@ -269,11 +269,10 @@ def test_stream_that_is_cut_off_is_no_end(lab: ProxyLab, up: Up, tap: Tap) -> No
     """The connection ends in order (FIN), but TLS has not said so."""
     tap.cut_down = 100_000
     words, heard = block()[:200_000], b""
-    with reach(lab, "tapped") as client:
-        client.sendall(words)
-        with pytest.raises(ConnectionResetError):  # noqa: PT012
-            while data := client.recv(65536):
-                heard += data
+    with pytest.raises(ConnectionResetError), reach(lab, "tapped") as client:  # noqa: PT012
+        client.sendall(words)  # what comes back may be cut off while we speak
+        while data := client.recv(65536):
+            heard += data
     assert words.startswith(heard)
     assert eventually(lambda: any("without TLS's own end" in line for line in up.lines())), up.lines()
 
