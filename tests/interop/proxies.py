@@ -185,8 +185,11 @@ class ProxyLab(HostLab):
         running.stop()
 
     def settings(self, name: str, text: str) -> str:
+        """Write a file and return its path; in one step, as who watches it takes what is half written."""
         path = self.scratch / name
-        path.write_text(text)
+        new = path.with_name(f".new-{name}")
+        new.write_text(text)
+        new.replace(path)
         return str(path)
 
 

@@ -57,11 +57,12 @@ class Desk:
         upstream = f'[upstreams.work]\ntype = "socks5"\nserver = "192.0.2.7"\nport = 1\n{more}\n'
         return f'rules-file = "home.rules"\n{check}{upstream}'
 
-    def save(self, text: str) -> None:
-        """Save as editors do."""
-        other = self.config.with_name("new")
+    def save(self, text: str, path: Path | None = None) -> None:
+        """Save as editors do, the configuration unless told another file."""
+        path = path or self.config
+        other = path.with_name("new")
         other.write_text(text)
-        other.replace(self.config)
+        other.replace(path)
 
     def ours(self) -> Path:
         return choose(TUN).path
@@ -110,8 +111,8 @@ def test_change_that_breaks_is_taken_back_and_undo_puts_the_files_back(
     desk: Desk, flow: socket.socket
 ) -> None:
     breaking = "MATCH,REJECT\n"
-    desk.rules.write_text(breaking)  # which tunproxy notices by itself
-    assert eventually(lambda: "taken back" in str(desk.status()["policy"].get("error")), 15)
+    desk.save(breaking, desk.rules)  # which tunproxy notices by itself
+    assert eventually(lambda: "taken back" in str(desk.status()["policy"].get("error")), 30)
     error = str(desk.status()["policy"]["error"])
     assert error.startswith("generation 2 was taken back, and 1 is in force again: check ")
     assert "worked before and fails now: connection refused" in error
@@ -183,8 +184,8 @@ def test_reload_that_nobody_confirms_is_taken_back(desk: Desk, flow: socket.sock
 
 def test_worker_that_dies_right_after_a_change_has_it_taken_back(desk: Desk) -> None:
     before = desk.running()
-    desk.rules.write_text("DOMAIN,c.example,REJECT\n")
-    assert eventually(lambda: desk.running() > before, 15)
+    desk.save("DOMAIN,c.example,REJECT\n", desk.rules)
+    assert eventually(lambda: desk.running() > before, 30)
     os.kill(desk.worker(), signal.SIGSEGV)
     assert eventually(lambda: desk.running() == before, 15)
     assert eventually(lambda: "a worker died" in str(desk.status()["policy"].get("error")), 15)

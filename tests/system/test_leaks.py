@@ -134,7 +134,9 @@ def test_nothing_leaks(desktop: Desktop) -> None:
         run.kill(signal.SIGHUP)
         run.expect("policy 2 is in force")
         programs.go_on()
-        desktop.config.write_text(CONFIG + "# saved\n")
+        new = desktop.config.with_suffix(".new")  # in one step: half a configuration is another one
+        new.write_text(CONFIG + "# saved\n")
+        new.replace(desktop.config)
         run.expect("policy 3 is in force")
         programs.go_on()
         os.kill(run.children()[0], signal.SIGKILL)

@@ -209,7 +209,9 @@ def test_resolved_asks_us_when_we_answer_and_when_it_starts_anew_or_was_reset(de
     assert desk.awaited("not-wanted")["problems"] == []
     assert desk.ask(desk.fresh()) == NEAR_SAYS
     config = desk.scratch / "tunproxy.toml"
-    config.write_text(config.read_text().replace('mode = "off"', f'servers = ["{FAR}"]'))
+    new = config.with_suffix(".new")
+    new.write_text(config.read_text().replace('mode = "off"', f'servers = ["{FAR}"]'))
+    new.replace(config)
     desk.awaited("taken")
     assert desk.ask(desk.fresh()) == FAR_SAYS
     desk.resolved.control("revert", TUN)
