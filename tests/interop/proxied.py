@@ -68,6 +68,10 @@ class Up:
     def output(self) -> str:
         return self._program.log.read_text(errors="replace")
 
+    def says(self, words: str) -> bool:
+        """Tell whether it comes to say so: what is wrong with a flow it may tell after the flow's end."""
+        return eventually(lambda: words in self.output(), 20)
+
     def lines(self) -> list[str]:
         """Return what it has said since it serves."""
         return self.output()[self._start :].splitlines()

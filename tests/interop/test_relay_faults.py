@@ -210,7 +210,7 @@ def test_relay_that_is_gone_resets_its_flows_and_no_others_and_is_told(world: Wo
 
 
 def assert_said(world: World, words: str) -> None:
-    assert eventually(lambda: words in world.up.output()), (words, world.up.output())
+    assert world.up.says(words), (words, world.up.output())
 
 
 def send_on(client: socket.socket, may_end_before: bool) -> bool:

@@ -121,7 +121,7 @@ def test_broken_save_changes_nothing_and_status_says_why(edited: Edited) -> None
     edited.save(BROKEN)
     why = rf"{re.escape(str(edited.file))}:2:4: unknown rule type 'DOMAN' \(did you mean 'DOMAIN'\?\)"
     assert edited.says(why)
-    assert re.search(why, edited.policy()["error"])
+    assert eventually(lambda: re.search(why, edited.policy()["error"]), 20)
     shown = edited.run("status", "--tun", TUN)
     assert re.search(why, shown.stdout), shown.stdout
     assert edited.is_open()
@@ -153,7 +153,7 @@ def test_reload_is_had_without_a_save_too(edited: Edited, how: str) -> None:
         done = edited.run("reload", "--tun", TUN)
         assert (done.returncode, done.stderr) == (0, "")
         assert "1 rule" in done.stdout
-    assert edited.policy()["generation"] == before + 1
+    assert eventually(lambda: edited.policy()["generation"] == before + 1, 20)
     assert edited.is_open()
 
 

@@ -209,6 +209,7 @@ def test_server_that_is_not_trusted_is_refused_and_told_once(lab: ProxyLab, up: 
     for _ in range(10):
         with pytest.raises(ConnectionRefusedError):
             reach(lab, name)
+    assert eventually(lambda: about(up.lines(), TARGETS[name]), 20), up.lines()
     told = about(up.lines(), TARGETS[name])
     assert all(f"upstream {name}: " in line and re.search(REFUSED[name], line) for line in told), told
     # one reason, or both of those that a server that wants a certificate may bring about: see proxy.py
@@ -232,6 +233,7 @@ def test_server_without_tls_is_used_plainly_where_that_is_allowed(lab: ProxyLab,
         assert client.recv(100) == b"220 speak\r\n"
         client.sendall(b"hello")
         assert until_end(client) == b"221 you said hello"
+    assert up.says("its flows go in the clear"), up.output()
     lines = [
         line for line in up.output().splitlines() if "upstream plain" in line or "upstream 'plain'" in line
     ]
@@ -274,7 +276,7 @@ def test_stream_that_is_cut_off_is_no_end(lab: ProxyLab, up: Up, tap: Tap) -> No
         while data := client.recv(65536):
             heard += data
     assert words.startswith(heard)
-    assert eventually(lambda: any("without TLS's own end" in line for line in up.lines())), up.lines()
+    assert up.says("without TLS's own end"), up.lines()
 
 
 @NEEDS_SING_BOX
@@ -282,7 +284,7 @@ def test_proxy_that_wants_a_certificate_gets_it_after_a_reload(lab: ProxyLab, up
     """The worker has given up its rights by then: it could not read the key by itself."""
     table = [f'[upstreams.late]\ntype = "https"\nserver = "{WORLD_IPV4}"\nport = {PORTS["sing-box"]}']
     configuration(lab, *table, f"tls = {{ {OURS} }}")
-    assert eventually(lambda: any("policy 2 is in force" in line for line in up.lines())), up.lines()
+    assert up.says("policy 2 is in force"), up.lines()
     with lab.world.listen(TARGET, TARGETS["late"]) as listener:
         serve_streams(listener, echo)
         with reach(lab, "late") as client:

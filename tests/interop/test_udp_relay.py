@@ -208,7 +208,8 @@ def test_relay_that_is_gone_refuses_and_comes_back(world: World) -> None:
         world.other.kill()
         client.settimeout(0.5)
         assert refusal(client) < WAIT
-        assert eventually(lambda: world.said(OPENED, "cannot reach the proxy: connection refused") > 0)
+        words = "cannot reach the proxy: connection refused"
+        assert eventually(lambda: world.said(OPENED, words) > 0, 20)
         exchange(bystander, TARGET, PLAIN, b"mine still")
         world.other = start_open_relay(world.lab, OPEN_PORT)
         world.other.await_ready()
@@ -227,7 +228,8 @@ def test_wrong_password_refuses_and_is_told(world: World) -> None:
         client.connect((TARGET, STRANGER))
         client.settimeout(0.5)
         assert refusal(client) < WAIT
-        assert world.said(STRANGER, "upstream stranger: the proxy wants another user or password (407)") == 1
+        words = "upstream stranger: the proxy wants another user or password (407)"
+        assert eventually(lambda: world.said(STRANGER, words) == 1, 20)
         exchange(bystander, TARGET, PLAIN, b"mine")
 
 
@@ -241,7 +243,8 @@ def test_proxy_that_knows_no_connect_udp_refuses_once_and_then_the_next_rule_hol
             conn.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
         with pytest.raises(ConnectionRefusedError):
             client.recv(100)
-        assert world.said(WEB_ONLY, "the proxy carries no UDP (connect-udp): 404 Not Found") == 1
+        words = "the proxy carries no UDP (connect-udp): 404 Not Found"
+        assert eventually(lambda: world.said(WEB_ONLY, words) == 1, 20)
         client.settimeout(WAIT)
         client.send(b"by another way")
         assert client.recv(100) == b"by another way"

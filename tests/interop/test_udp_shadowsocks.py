@@ -211,7 +211,8 @@ def test_server_that_is_gone_refuses_and_comes_back(world: World) -> None:
         program.process.wait(5)
         client.settimeout(0.5)
         assert refusal(client) < WAIT
-        assert eventually(lambda: world.said(way.target, "cannot reach the proxy: connection refused") > 0)
+        words = "cannot reach the proxy: connection refused"
+        assert eventually(lambda: world.said(way.target, words) > 0, 20)
         exchange(bystander, TARGET, other.target, b"mine still")
         log = world.lab.scratch / "again.log"
         world.lab.programs[way.name] = world.lab.world.spawn(*program.process.args, log=log)
@@ -236,7 +237,7 @@ def test_wrong_password_is_silence_and_a_line_and_others_do_not_notice(world: Wo
             client.sendto(b"anybody there", (TARGET, port))
         for port, name in ports.items():
             words = f"upstream {name}: no datagram has come back for 5 s"
-            assert eventually(lambda port=port, words=words: world.said(port, words) == 1, 20)
+            assert eventually(lambda port=port, words=words: world.said(port, words) == 1, 30)
         exchange(bystander, TARGET, other.target, b"mine")
         client.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -249,8 +250,9 @@ def test_forged_answers_are_dropped_counted_and_told_once(world: World) -> None:
     with world.client(TARGET) as client, world.client(TARGET) as bystander:
         for number in range(10):
             client.sendto(b"%d" % number, (TARGET, FORGED))
-        assert eventually(lambda: world.drops("bad-seal") == before + 10)
-        assert world.said(FORGED, "upstream forger: wrong password or method") == 1
+        assert eventually(lambda: world.drops("bad-seal") == before + 10, 20)
+        words = "upstream forger: wrong password or method"
+        assert eventually(lambda: world.said(FORGED, words) == 1, 20)
         client.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.recv(100)
@@ -262,11 +264,8 @@ def test_server_that_is_not_there_refuses(world: World) -> None:
         client.connect((TARGET, NOT_THERE))
         client.settimeout(0.5)
         assert refusal(client) < WAIT
-        assert eventually(
-            lambda: (
-                world.said(NOT_THERE, "upstream not-there: cannot reach the proxy: connection refused") > 0
-            )
-        )
+        words = "upstream not-there: cannot reach the proxy: connection refused"
+        assert eventually(lambda: world.said(NOT_THERE, words) > 0, 20)
 
 
 # rules

@@ -52,6 +52,11 @@ def entries(lab: HostLab, *options: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def status(lab: HostLab) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(lab.run(*TUNPROXY, "status", "--json", "--tun", TUN).stdout)
+    return told
+
+
 def recorded(ring: Path) -> int:
     """Return how many flows are in the ring, while somebody writes it."""
     try:
@@ -74,8 +79,9 @@ def test_flows_are_recorded_outlive_a_kill_and_are_replayed(lab: HostLab, ring: 
     with lab.greeter(lab.world, WORLD_IPV4, COUNTED), lab.greeter(lab.world, WORLD_IPV4, PLAIN):
         said = [lab.run(*hello_from(WORLD_IPV4, port)).stdout for port in (REFUSED, COUNTED, PLAIN)]
     assert said == ["ConnectionRefusedError\n", "hello\n", "hello\n"]
-    assert eventually(lambda: recorded(ring) == 3)
-    told = json.loads(lab.run(*TUNPROXY, "status", "--json", "--tun", TUN).stdout)
+    assert eventually(lambda: recorded(ring) == 3, 20)
+    assert eventually(lambda: status(lab)["history"]["recorded"] == 3, 20)  # counted once it is written
+    told = status(lab)
     assert [(rule["rule"], rule["flows"]) for rule in told["observed"]] == [(RULES[1], 1)]
     assert told["observed"][0]["octets"] == len("hello\n")
     assert told["history"] == {"is_recording": True, "path": str(ring), "recorded": 3, "missed": 0}

@@ -100,12 +100,12 @@ def test_up_status_tells_flows_traffic_and_drops(lab: HostLab) -> None:
         with raw:
             for _ in range(3):
                 raw.sendto(b"nobody carries this", (WORLD_IPV4, 0))
+        assert eventually(lambda: document(lab, "--tun", TUN)["drops"].get("unknown-protocol") == 3, 20)
         told = document(lab, "--tun", TUN)
         shown = status(lab, "--tun", TUN).stdout
     assert (told["mode"], told["name"], told["tun"], told["pid"]) == ("up", TUN, TUN, process.pid)
     assert told["flows"]["tcp"] == 1
     assert told["counters"]["flows_opened"] == 1
-    assert told["drops"]["unknown-protocol"] == 3
     assert told["traffic"]["bytes_out"] > told["traffic"]["frames_out"] * 40
     assert [worker["pid"] for worker in told["workers"]] == [worker_of(process)]
     assert 0 < told["workers"][0]["descriptors"] < told["workers"][0]["descriptor_limit"]
@@ -172,7 +172,7 @@ def test_up_worker_that_hangs_is_told(lab: HostLab) -> None:
     told = document(lab, "--tun", TUN)
     assert told["problems"] == ["the worker does not answer within 2 s"]
     os.kill(worker_of(process), signal.SIGCONT)
-    assert document(lab, "--tun", TUN)["problems"] == []
+    assert eventually(lambda: document(lab, "--tun", TUN)["problems"] == [], 20)
 
 
 def test_up_client_that_says_nothing_delays_no_stop(lab: HostLab) -> None:
