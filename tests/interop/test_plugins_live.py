@@ -138,7 +138,7 @@ class Running:
     def stop(self) -> None:
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(10)
+            self.process.wait(20)
         self.lab.stop_all()
 
 
@@ -181,7 +181,7 @@ def goes_on(sock: socket.socket) -> bool:
     with contextlib.suppress(BlockingIOError):
         while sock.recv(65_536):
             pass
-    sock.settimeout(5)
+    sock.settimeout(20)
     return set(sock.recv(100)) == {ord(".")}
 
 
@@ -248,9 +248,12 @@ def test_plugin_that_fails_again_and_again_is_suspended_and_the_rules_decide(
         listed = running.plugins_list()
         assert f"loaded, but plug1 (process {running.process.pid}): is not asked for " in listed
         assert fault in listed
-        started = time.monotonic()
-        assert running.says_hello(port)
-        assert time.monotonic() - started < 0.15, "nobody waits for a plugin that is suspended"
+        took = []
+        while len(took) < 10 and min(took, default=1.0) >= 0.15:  # a machine that stands still holds up some
+            started = time.monotonic()
+            assert running.says_hello(port)
+            took.append(time.monotonic() - started)
+        assert min(took) < 0.15, "nobody waits for a plugin that is suspended"
         # a new version is asked at once
         running.save("faulty", REJECTING)
         assert eventually(lambda: not running.says_hello(port)), running.output

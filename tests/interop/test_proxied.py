@@ -222,7 +222,7 @@ def test_up_refused_too_late_ends_nevertheless(lab: ProxyLab, up: Up) -> None:
                 assert until_end(client) == b""
         except ConnectionError:  # refused, reset, or, where an end came before the reset, a broken pipe
             pass
-        assert time.monotonic() - began < 10  # mihomo tries again and again for some seconds
+        assert time.monotonic() - began < 20  # mihomo tries again and again for some seconds
     assert up.has_at_most(before)
 
 

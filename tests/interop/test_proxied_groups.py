@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 MEMBERS = {"a": (2101, "198.51.100.11"), "b": (2102, "198.51.100.12"), "c": (2103, "198.51.100.13")}
-TESTED = f'url = "http://{TARGET}:{WEB}/204"\ninterval = 1\ntimeout = 2\n'
+TESTED = f'url = "http://{TARGET}:{WEB}/204"\ninterval = 1\ntimeout = 10\n'
 
 
 class Members:
@@ -189,7 +189,7 @@ def test_member_that_dies_in_a_download_ends_it_at_once(lab: ProxyLab, members: 
                     pass
             except ConnectionResetError:
                 pass
-            assert time.monotonic() - began < 2
-        assert eventually(lambda: whose(lab) == "b", 5)
+            assert time.monotonic() - began < 10
+        assert eventually(lambda: whose(lab) == "b", 20)
         assert up.has_at_most(before + 1)  # a test may be under way
         up.check()

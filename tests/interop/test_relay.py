@@ -384,9 +384,9 @@ def test_clients_that_take_too_long_are_let_go(lab: ProxyLab) -> None:
     relay.await_ready()
 
     def dawdle(begin: bytes) -> float:
+        began = time.monotonic()
         with lab.host.connect(WORLD_IPV4, 2130, timeout=20) as sock:
             sock.sendall(begin)
-            began = time.monotonic()
             try:
                 assert until_end(sock) == b""
             except ConnectionResetError:

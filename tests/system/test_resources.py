@@ -63,18 +63,22 @@ def test_connections_in_sequence_leave_nothing_behind(lab: Lab, many_ports: None
             Connection(lab.client, (first, second)[number % 2]).close()
     if lab.proxy is None:
         return
-    assert lab.proxy.leaked(10) == 0
+    assert lab.proxy.leaked(20) == 0
     after = settled(lab.proxy)
     assert after <= before * (1 + SLACK), f"{before >> 10} kB, then {after >> 10} kB"
 
 
 def test_thousand_udp_sources_are_answered_and_forgotten(lab: Lab) -> None:
-    """All ask within one time-out; when it is over, their descriptors are closed."""
+    """All ask within one time-out; when it is over, their descriptors are closed.
+
+    They ask once more where that took longer, as on a machine that stood still meanwhile.
+    """
+    turn, held, is_within = 0, 0, False
     with contextlib.ExitStack() as stack, lab.server.datagram(IPV4.host) as server:
         target = server.getsockname()[:2]
         clients = [stack.enter_context(lab.client.datagram(IPV4.any)) for _ in range(SOURCES)]
-        for turn in range(2):
-            sources = set()
+        while turn < 2 or (turn < 10 and not is_within):
+            began, sources = time.monotonic(), set()
             for number, client in enumerate(clients):
                 client.sendto(b"%d %d" % (turn, number), target)
                 data, source = server.recvfrom(100)
@@ -83,9 +87,13 @@ def test_thousand_udp_sources_are_answered_and_forgotten(lab: Lab) -> None:
             assert len(sources) == SOURCES
             for number, client in enumerate(clients):
                 assert client.recv(100) == b"%d %d" % (turn, number)
+            if lab.proxy is not None:
+                held = lab.proxy.leaked(0)
+            is_within = time.monotonic() - began < lab.options.udp_timeout
+            turn += 1
         if lab.proxy is not None:
-            assert lab.proxy.leaked(0) >= SOURCES // 2, "they were closed before their time"
-            assert lab.proxy.leaked(lab.options.udp_timeout + 3) == 0
+            assert held >= SOURCES // 2, "they were closed before their time"
+            assert lab.proxy.leaked(lab.options.udp_timeout + 20) == 0
 
 
 class Connection:

@@ -184,7 +184,7 @@ def test_up_client_that_says_nothing_delays_no_stop(lab: HostLab) -> None:
         began = time.monotonic()
         process.terminate()
         assert process.wait(20) == 0
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 10  # it is asked to stop, and does not wait to be killed
     assert lab.configuration() == before
 
 

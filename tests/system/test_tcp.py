@@ -7,6 +7,7 @@ import contextlib
 import errno
 import socket
 import statistics
+import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -93,7 +94,10 @@ def test_server_speaks_first_and_closes_client_gets_everything(lab: Lab, family:
 
 
 def test_ping_pong_single_octets_has_low_latency(lab: Lab, family: Family) -> None:
-    """2,000 round trips; a delayed ACK or Nagle's algorithm in the way would cost 40 ms each."""
+    """2,000 round trips; a delayed ACK or Nagle's algorithm in the way would cost 40 ms each.
+
+    A machine that stands still now and then holds up some of them.
+    """
     with lab.server.listen(family.host) as listener:
         client, server = pair(lab.client, listener)
         with client, server:
@@ -106,24 +110,29 @@ def test_ping_pong_single_octets_has_low_latency(lab: Lab, family: Family) -> No
                 assert client.recv(1) == octet
                 trips.append(time.perf_counter() - started)
             echo.result()
-    assert statistics.median(trips) < 0.002
-    assert statistics.fmean(trips) < 0.005
+    assert statistics.median(trips) < 0.01
+    assert sum(trip > 0.03 for trip in trips) < 100
 
 
 def test_write_write_read_is_not_delayed(lab: Lab) -> None:
-    """A request in two writes meets Nagle and the delayed ACK only where somebody withholds the ACK."""
+    """A request in two writes meets Nagle and the delayed ACK only where somebody withholds the ACK.
+
+    That would be 40 ms or more for each.
+    """
+    took = []
     with lab.server.listen(IPV4.host) as listener:
         client, server = pair(lab.client, listener)
         with client, server:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             echo = Task(echo_blocks, server, 100, 2)
-            started = time.perf_counter()
             for _ in range(100):
+                started = time.perf_counter()
                 client.sendall(b"a")
                 client.sendall(b"b")
                 assert receive_exactly(client, 2) == b"ab"
-            assert time.perf_counter() - started < 2.0
+                took.append(time.perf_counter() - started)
             echo.result()
+    assert statistics.median(took) < 0.02
 
 
 def test_connect_and_close_five_thousand_times_leaks_nothing(lab: Lab) -> None:
@@ -218,13 +227,14 @@ def test_keepalive_probes_are_answered(lab: Lab) -> None:
         client, server = pair(lab.client, listener)
         with client, server:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in (
-                (socket.TCP_KEEPIDLE, 1),
-                (socket.TCP_KEEPINTVL, 1),
-                (socket.TCP_KEEPCNT, 2),
-            ):
-                client.setsockopt(socket.IPPROTO_TCP, option, value)
-            time.sleep(3.5)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+                client.setsockopt(socket.IPPROTO_TCP, option, 1)
+            began, answered, last = time.monotonic(), 0, 0.0
+            while answered < 3:
+                assert time.monotonic() - began < 20
+                time.sleep(0.1)
+                before, last = last, seconds_since_ack(client)
+                answered += last < before
             client.sendall(b"alive")
             assert receive_exactly(server, 5) == b"alive"
 
@@ -275,9 +285,15 @@ def test_client_with_small_segments_transfers_unaltered(lab: Lab, family: Family
             assert [task.result() for task in received] == [(size, digest_of(size))] * 2
 
 
+def seconds_since_ack(sock: socket.socket) -> float:
+    """Return how long ago the other end has acknowledged anything (tcpi_last_ack_recv, linux/tcp.h)."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 60)
+    return float(struct.unpack_from("=I", info, 56)[0]) / 1000
+
+
 def connect_from(lab: Lab, family: Family, local: int, listener: socket.socket) -> socket.socket:
     """Connect from a local port, as soon as the kernel has seen its FIN of the last time acknowledged."""
-    until = time.monotonic() + 1
+    until = time.monotonic() + 20
     while True:
         client = lab.client.make_socket(family.af)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

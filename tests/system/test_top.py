@@ -130,11 +130,18 @@ def test_table_is_printed_without_a_terminal(lab: HostLab) -> None:
         lab.start_up("--tun", TUN)
     with fountain(lab) as port, lab.host.connect(WORLD_IPV4, port) as busy:
         drink(busy)
-        done = lab.run(*TOP, "--by", "upstream")
-        assert (done.returncode, done.stderr) == (0, "")
-        titles, row, last = done.stdout.splitlines()
+        shown: list[str] = []
+
+        def flows_now() -> bool:
+            """Tell whether the row has a rate: none has come where the machine stood still meanwhile."""
+            done = lab.run(*TOP, "--by", "upstream")
+            assert (done.returncode, done.stderr) == (0, "")
+            shown[:] = done.stdout.splitlines()
+            return re.fullmatch(r"direct +1 +\d+ +[\d.]+ kB/s +\S+ .*", shown[1]) is not None
+
+        assert eventually(flows_now, 20), shown
+        titles, _, last = shown
         assert titles.split() == ["upstream", "open", "over", "down/s", "up/s", "down", "up"]
-        assert re.fullmatch(r"direct +1 +\d+ +[\d.]+ kB/s +\S+ .*", row)
         assert last.startswith("1 open, ")
 
 
