@@ -38,7 +38,8 @@ pytestmark = pytest.mark.timeout(90)
 TUN = f"wk{os.getpid() % 100_000}"  # others may run on this machine: we ask for ours by name
 Process = subprocess.Popen[str]
 STARTED: list[Process] = []
-NEW = 5.0  # seconds within which something new must work; a second, on a machine that is not busy
+MANY = 40  # flows, of which each of two workers has some: the kernel draws lots for their ports
+NEW = 20.0  # seconds within which something new must work; a second, on a machine that is not busy
 
 
 module_lab = pytest.fixture(scope="module", name="module_lab")(host_for_tests)
@@ -192,11 +193,11 @@ def addresses_of(lab: HostLab, name: str) -> set[str]:
 def names_seen(lab: HostLab, address: str, port: int) -> set[tuple[str, str]]:
     """Connect some times, and return what the flows say of the name that is meant, and whence it is known."""
     known = {row["number"] for row in rows()}
-    for _ in range(12):
+    for _ in range(MANY):
         with contextlib.suppress(OSError):
             lab.host.connect(address, port, timeout=20).close()
     fresh = [row for row in rows() if row["number"] not in known and row["protocol"] == "tcp"]
-    assert len(fresh) == 12
+    assert len(fresh) >= MANY  # a SYN that is sent again once its flow was refused makes another one
     assert {row["number"] % 2 for row in fresh} == {0, 1}, "all came to one worker"
     return {(row["name"], row["name_from"]) for row in fresh}
 
@@ -210,16 +211,16 @@ def test_workers_share_flows_and_status_adds_them_up(lab: HostLab) -> None:
     assert len(workers_of(process)) == count
     assert f"{count} workers: packets by client's port (eBPF)" in start_line(process)
     with tcp_echo(lab.world, WORLD_IPV4) as port, contextlib.ExitStack() as clients:
-        for _ in range(24):
+        for _ in range(2 * MANY):
             client = clients.enter_context(lab.host.connect(WORLD_IPV4, port, timeout=10))
             assert says(client)
         status = fetch_status(ours())
         flows = rows("open")
-    assert status["flows"]["tcp"] == status["counters"]["flows_opened"] == 24
+    assert status["flows"]["tcp"] == status["counters"]["flows_opened"] == 2 * MANY
     assert [worker["number"] for worker in status["workers"]] == list(range(count))
     assert {worker["pid"] for worker in status["workers"]} == set(workers_of(process))
     numbers = [flow["number"] for flow in flows]
-    assert len(set(numbers)) == 24
+    assert len(set(numbers)) == 2 * MANY
     assert {number % count for number in numbers} == set(range(count)), "somebody has nothing to do"
     assert [flow["age_seconds"] for flow in flows] == sorted(flow["age_seconds"] for flow in flows)
     for flow in flows[:4]:
@@ -269,7 +270,7 @@ def test_workers_udp_port_is_one_port_whoever_it_writes_to_and_in_pieces(
                     pieces = [port_seen(client, address, port, b"x" * 4000) for port in ports]
                     assert len({*whole, *pieces}) == 1
     with tcp_echo(lab.world, WORLD_IPV4) as port, contextlib.ExitStack() as clients:
-        for _ in range(12):
+        for _ in range(MANY):
             assert says(clients.enter_context(lab.host.connect(WORLD_IPV4, port, timeout=10)))
         assert {row["number"] % 2 for row in rows("open")} == {0, 1}
     assert fetch_status(ours())["steering"] == who
