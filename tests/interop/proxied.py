@@ -87,7 +87,7 @@ class Up:
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.worker()}/fd"))
 
-    def has_at_most(self, descriptors: int, within: float = 10) -> bool:
+    def has_at_most(self, descriptors: int, within: float = 30) -> bool:
         """Tell whether the worker comes down to so many descriptors."""
         return eventually(lambda: self.descriptors() <= descriptors, within)
 
@@ -112,7 +112,7 @@ def serve(lab: ProxyLab) -> Iterator[None]:
         for address in (TARGET, TARGET6):
             for port, handle in ((ECHO, echo), (DIGEST, digest), (BANNER, banner), (SLOW, trickle)):
                 serve_streams(stack.enter_context(lab.world.listen(address, port)), handle)
-        assert eventually(lambda: _answers(lab)), nginx.log.read_text()
+        assert eventually(lambda: _answers(lab), 20), nginx.log.read_text()
         yield
     nginx.stop()
 

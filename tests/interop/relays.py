@@ -86,7 +86,7 @@ class Relay:
 
     def says(self, words: str) -> bool:
         """Tell whether it comes to say so."""
-        return eventually(lambda: words in self.output(), 10)
+        return eventually(lambda: words in self.output(), 30)
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self._program.process.pid, number)

@@ -89,7 +89,7 @@ def running(lab: HostLab, scratch: Path) -> Iterator[Resolvers]:
             programs.append(made)
         ports = ((WORLD_IPV4, 53), (WORLD_IPV6, 53), (WORLD_IPV4, 853), (UNBOUND, 53), (WORLD_IPV4, 443))
         for address, port in ports:
-            assert eventually(lambda a=address, p=port: _answers(lab, a, p), 15), [
+            assert eventually(lambda a=address, p=port: _answers(lab, a, p), 30), [
                 each.log.read_text() for each in programs
             ]
         yield Resolvers(lab, ca, *programs)

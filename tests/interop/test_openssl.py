@@ -35,10 +35,10 @@ def test_file_to_the_server_arrives_unaltered(
     lab: Lab, certificate: Certificate, family: Family, tmp_path: Path
 ) -> None:
     (tmp_path / "source").write_bytes(block()[:SIZE])
-    server = start_server(lab, certificate, family, "sleep 50 |", f">{tmp_path}/arrived")
+    server = start_server(lab, certificate, family, "sleep 55 |", f">{tmp_path}/arrived")
     line = client_line(certificate, family, f"-ign_eof <{tmp_path}/source")
     client = lab.start(lab.client, "sh", "-c", line)  # which waits for an answer when all is sent
-    until = time.monotonic() + 10
+    until = time.monotonic() + 40
     while (tmp_path / "arrived").stat().st_size < SIZE and time.monotonic() < until:
         time.sleep(0.05)
     client.stop()

@@ -175,7 +175,7 @@ def test_up_two_hundred_connections_at_once_arrive_unaltered(lab: ProxyLab, up: 
 
 @through()
 def test_up_who_speaks_first_is_heard(lab: ProxyLab, up: Up) -> None:
-    with lab.host.connect(TARGET, BANNER, timeout=10) as client:
+    with lab.host.connect(TARGET, BANNER, timeout=20) as client:
         assert client.recv(100) == b"220 speak\r\n"
         client.sendall(b"hello")
         assert until_end(client) == b"221 you said hello"
@@ -192,14 +192,14 @@ def test_up_half_closed_stream_is_answered(lab: ProxyLab, up: Up) -> None:
 
 @through(*(name for name in KINDS if name not in WITHOUT_IPV6))
 def test_up_ipv6_target_is_reached(lab: ProxyLab, up: Up) -> None:
-    with lab.host.connect(TARGET6, ECHO, timeout=10) as client:
+    with lab.host.connect(TARGET6, ECHO, timeout=20) as client:
         assert exchange(client, b"hello" * 10_000) == b"hello" * 10_000
 
 
 @through(*WITHOUT_IPV6)
 def test_up_ipv6_target_that_the_proxy_cannot_have_is_unreachable(lab: ProxyLab, up: Up) -> None:
     with pytest.raises(OSError) as caught:  # noqa: PT011  # the number is what matters
-        lab.host.connect(TARGET6, ECHO, timeout=10)
+        lab.host.connect(TARGET6, ECHO, timeout=20)
     assert caught.value.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ECONNREFUSED)
 
 
@@ -208,7 +208,7 @@ def test_up_refused_is_refused(lab: ProxyLab, up: Up) -> None:
     before = up.descriptors()
     for _ in range(10):
         with pytest.raises(ConnectionRefusedError):
-            lab.host.connect(TARGET, NOBODY, timeout=10)
+            lab.host.connect(TARGET, NOBODY, timeout=20)
     assert up.has_at_most(before)
 
 
@@ -218,7 +218,7 @@ def test_up_refused_too_late_ends_nevertheless(lab: ProxyLab, up: Up) -> None:
     for _ in range(3):
         began = time.monotonic()
         try:
-            with lab.host.connect(TARGET, NOBODY, timeout=10) as client:
+            with lab.host.connect(TARGET, NOBODY, timeout=20) as client:
                 assert until_end(client) == b""
         except ConnectionError:  # refused, reset, or, where an end came before the reset, a broken pipe
             pass
@@ -230,7 +230,7 @@ def test_up_refused_too_late_ends_nevertheless(lab: ProxyLab, up: Up) -> None:
 @through("microsocks", "microsocks-login", "dante", "sing-box", "sing-box-login")
 def test_up_unreachable_is_unreachable(lab: ProxyLab, up: Up) -> None:
     with pytest.raises(OSError) as caught:  # noqa: PT011  # the number is what matters
-        lab.host.connect(UNREACHABLE, ECHO, timeout=10)
+        lab.host.connect(UNREACHABLE, ECHO, timeout=20)
     assert caught.value.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH), up.lines()
 
 

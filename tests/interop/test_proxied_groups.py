@@ -15,7 +15,7 @@ from tests.system.hostlab import WORLD_IPV4, eventually
 from tests.system.namespace import Program
 
 pytestmark = [
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(90),
     pytest.mark.needs("nginx", "microsocks", "curl"),
     pytest.mark.skipif(not can_make_namespaces(), reason="needs root and /dev/net/tun"),
 ]
@@ -40,7 +40,7 @@ class Members:
             port, address = MEMBERS[name]
             argv = ("microsocks", "-i", WORLD_IPV4, "-p", str(port), "-b", address)
             self._programs[name] = self._lab.world.spawn(*argv, log=self._lab.scratch / f"{name}.log")
-            assert eventually(lambda port=port: self._answers(port))
+            assert eventually(lambda port=port: self._answers(port), 20)
 
     def kill(self, *names: str) -> None:
         for name in names:
@@ -89,7 +89,7 @@ def configured(lab: ProxyLab, group: str, name: str = "group.toml") -> str:
 
 def whose(lab: ProxyLab) -> str:
     """Return which member carries a request, or what curl says where none does."""
-    done = lab.host.run("curl", "-sS", "--max-time", "8", f"http://{TARGET}:{WEB}/whence")
+    done = lab.host.run("curl", "-sS", "--max-time", "20", f"http://{TARGET}:{WEB}/whence")
     by_address = {address: name for name, (_, address) in MEMBERS.items()}
     return by_address.get(done.stdout.strip(), done.stdout + done.stderr)
 
@@ -99,9 +99,9 @@ def test_select_takes_the_chosen_one_and_a_reload_another(lab: ProxyLab, members
     path = configured(lab, group % "b")
     with Up(lab, "--config", path, name="select") as up:
         assert [whose(lab) for _ in range(3)] == ["b"] * 3
-        with lab.host.connect(TARGET, SLOW, timeout=5) as old:
+        with lab.host.connect(TARGET, SLOW) as old:
             configured(lab, group % "a")
-            assert eventually(lambda: whose(lab) == "a")
+            assert eventually(lambda: whose(lab) == "a", 20)
             assert old.recv(100)
             members.kill("a")
             assert "Connection refused" in whose(lab) or "connect to server" in whose(lab)
@@ -114,14 +114,14 @@ def test_fallback_goes_to_the_next_and_comes_back(lab: ProxyLab, members: Member
     with Up(lab, "--config", path, name="fallback") as up:
         assert whose(lab) == "a"
         members.kill("a")
-        assert eventually(lambda: whose(lab) == "b", 5)
+        assert eventually(lambda: whose(lab) == "b", 20)
         assert [whose(lab) for _ in range(10)] == ["b"] * 10
         members.start("a")
-        assert eventually(lambda: whose(lab) == "a")
+        assert eventually(lambda: whose(lab) == "a", 20)
         members.kill("a", "b")
         assert whose(lab) not in MEMBERS
         members.start("b")
-        assert eventually(lambda: whose(lab) == "b")
+        assert eventually(lambda: whose(lab) == "b", 20)
         up.check()
 
 
@@ -132,7 +132,7 @@ def test_url_test_leaves_the_one_that_died(lab: ProxyLab, members: Members) -> N
             chosen = whose(lab)
             assert chosen in MEMBERS
             members.kill(chosen)
-            assert eventually(lambda: whose(lab) in MEMBERS, 8), left
+            assert eventually(lambda: whose(lab) in MEMBERS, 20), left
         up.check()
 
 
@@ -142,7 +142,7 @@ def test_load_balance_takes_turns_among_those_who_live(lab: ProxyLab, members: M
         carried = [whose(lab) for _ in range(9)]
         assert {name: carried.count(name) for name in MEMBERS} == dict.fromkeys(MEMBERS, 3)
         members.kill("b")
-        assert eventually(lambda: [whose(lab) for _ in range(4)].count("a") == 2, 8)
+        assert eventually(lambda: [whose(lab) for _ in range(4)].count("a") == 2, 20)
         carried = [whose(lab) for _ in range(8)]
         assert (carried.count("a"), carried.count("c")) == (4, 4)
         up.check()
@@ -154,7 +154,7 @@ def test_load_balance_by_hash_sends_one_target_one_way(lab: ProxyLab, members: M
         chosen = whose(lab)
         assert [whose(lab) for _ in range(8)] == [chosen] * 8
         members.kill(chosen)
-        assert eventually(lambda: whose(lab) in MEMBERS, 8)
+        assert eventually(lambda: whose(lab) in MEMBERS, 20)
         other = whose(lab)
         assert other != chosen
         assert [whose(lab) for _ in range(8)] == [other] * 8
@@ -180,7 +180,7 @@ def test_member_that_dies_in_a_download_ends_it_at_once(lab: ProxyLab, members: 
     path = configured(lab, f'type = "fallback"\nmembers = ["a", "b"]\n{TESTED}')
     with Up(lab, "--config", path, name="dies") as up:
         before = up.descriptors()
-        with lab.host.connect(TARGET, SLOW, timeout=5) as client:
+        with lab.host.connect(TARGET, SLOW) as client:
             assert client.recv(100)
             members.kill("a")
             began = time.monotonic()

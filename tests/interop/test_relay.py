@@ -486,7 +486,7 @@ def test_worker_that_dies_is_replaced_and_counts_go_on(lab: ProxyLab, relay: Rel
     assert comes_to(relay, connections, before[connections] + 8)
 
 
-@pytest.mark.needs("haproxy")
+@pytest.mark.needs("haproxy", "ss")
 def test_haproxy_in_front_of_three_one_killed_under_load(lab: ProxyLab) -> None:
     """Flows of the other two go on, and new ones find their way; then one drains, and the last is stopped."""
     ports = (2111, 2112, 2113)
@@ -544,7 +544,7 @@ def _drain(lab: ProxyLab, relay: Relay, tunnels: list[socket.socket], balancer: 
             return True
         return False
 
-    assert eventually(is_closed, 10)
+    assert eventually(is_closed, 20)
     assert _is_down(balancer, relay.port)
     assert all(_works(lab) for _ in range(20))
     assert all(_echoes(each) for each in tunnels)
@@ -563,7 +563,7 @@ def _flows_of(lab: ProxyLab, relay: Relay) -> int:
 
 def _is_down(balancer: Program, port: int) -> bool:
     """Return whether HAProxy notices; until then it goes on sending clients to who has the fewest: nobody."""
-    return eventually(lambda: f"relay{port} is DOWN" in balancer.log.read_text(), 20)
+    return eventually(lambda: f"relay{port} is DOWN" in balancer.log.read_text(), 30)
 
 
 def _echoes(sock: socket.socket) -> bool:

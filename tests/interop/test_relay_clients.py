@@ -124,7 +124,7 @@ def test_megabytes_each_way_arrive_unaltered(world: World, way: Way, target: str
     with world.connect(way, target) as client:
         client.sendall(SIZE.to_bytes(8, "big") + words)
         assert until_end(client) == hash_of(words) + answer_to(SIZE)
-    assert eventually(lambda: world.flows_of(way) == before + 1)
+    assert eventually(lambda: world.flows_of(way) == before + 1, 20)
 
 
 # ss-local, and sing-box as a Shadowsocks client, close both directions when one has ended, whoever serves

@@ -131,7 +131,7 @@ def test_session_that_is_replayed_is_refused_by_every_worker(world: World) -> No
     for pid in children:
         os.kill(pid, signal.SIGKILL)
     told = "by SIGKILL: another one takes its place"
-    assert eventually(lambda: world.relay.output().count(told) == len(children))
+    assert eventually(lambda: world.relay.output().count(told) == len(children), 20)
     assert eventually(lambda: world.listeners(SHADOW) == WORKERS, 20)
     for _ in range(12):
         replay(world, said)
@@ -169,7 +169,7 @@ def test_target_that_refuses_datagrams_ends_its_tunnel_and_no_other(world: World
         exchange_datagram(other, TARGET, ANSWERED, b"before")
         for count in (1, 2):
             client.sendto(b"nobody", (TARGET, REFUSING))
-            assert eventually(lambda count=count: world.relay.output().count(over) == count)
+            assert eventually(lambda count=count: world.relay.output().count(over) == count, 20)
         exchange_datagram(other, TARGET, ANSWERED, b"after")
     lines = [line for line in world.up.lines() if "upstream udp: " in line]
     assert lines == []  # what a target refuses is no fault of the proxy's
@@ -200,7 +200,7 @@ def test_relay_that_is_gone_resets_its_flows_and_no_others_and_is_told(world: Wo
         assert exchange(bystander, b"after") == b"after"
     # A Shadowsocks stream has no end of its own: one that stops between two chunks looks as if it were over.
     assert all(is_reset for name, is_reset in ends.items() if name != "shadow-silent"), ends
-    assert eventually(lambda: not any(world.listeners(port) for port in (RELAY, SHADOW)))
+    assert eventually(lambda: not any(world.listeners(port) for port in (RELAY, SHADOW)), 20)
     for name, port in ways.items():
         if when == "silent" and name != "shadow-silent":  # an end that their formats can tell from a cut
             assert_said(world, f"a flow was cut: upstream {name}: its stream was spoiled: ")

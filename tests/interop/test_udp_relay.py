@@ -238,8 +238,10 @@ def test_proxy_that_knows_no_connect_udp_refuses_once_and_then_the_next_rule_hol
         client.connect((TARGET, WEB_ONLY))
         client.send(b"hello")
         with world.web.accept()[0] as conn:
-            while b"\r\n\r\n" not in conn.recv(4096):
-                pass
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += (heard := conn.recv(4096))
+                assert heard, head
             conn.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
         with pytest.raises(ConnectionRefusedError):
             client.recv(100)

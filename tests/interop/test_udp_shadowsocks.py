@@ -208,7 +208,7 @@ def test_server_that_is_gone_refuses_and_comes_back(world: World) -> None:
         assert client.recv(100) == b"before"
         exchange(bystander, TARGET, other.target, b"mine")
         program.process.kill()
-        program.process.wait(5)
+        program.process.wait(20)
         client.settimeout(0.5)
         assert refusal(client) < WAIT
         words = "cannot reach the proxy: connection refused"

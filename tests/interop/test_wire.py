@@ -112,7 +112,7 @@ class World:
                 ),
                 log=lab.scratch / "ss-server.log",
             )
-            assert eventually(lambda: self._answers(OLD_PORT))
+            assert eventually(lambda: self._answers(OLD_PORT), 20)
         relay.await_ready()
         rules = [f"DST-PORT,{kind.target},{kind.name}" for kind in (*SECRET, *OPEN) if kind.options]
         text = f'default = "direct"\nrules = {json.dumps(rules)}\n[dns]\nmode = "off"\n'

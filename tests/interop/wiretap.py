@@ -41,7 +41,7 @@ class Wiretap:
             log=path.with_suffix(".log"),
         )
         log = self._program.log
-        assert eventually(lambda: "listening on" in log.read_text()), log.read_text()
+        assert eventually(lambda: "listening on" in log.read_text(), 20), log.read_text()
 
     def catch_up(self, address: str, token: bytes) -> None:
         """Wait until all that was sent so far is in the capture, as token is, which goes to address."""

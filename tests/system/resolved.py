@@ -81,7 +81,7 @@ class Resolved:
         (scratch / "resolv.conf").write_text(f"nameserver {STUB}\n")
         arguments = (f"--config-file={scratch}/bus.conf", "--nofork", "--nopidfile")
         self._bus = self._spawn("dbus-daemon", *arguments, log="bus.log")
-        assert eventually((scratch / "bus").exists), (scratch / "bus.log").read_text()
+        assert eventually((scratch / "bus").exists, 20), (scratch / "bus.log").read_text()
         self._program: Program | None = None
 
     def __enter__(self) -> "Resolved":
@@ -97,7 +97,7 @@ class Resolved:
         binary = find("systemd-resolved")
         assert binary is not None
         self._program = self._spawn(str(binary), log="resolved.log")
-        assert eventually(lambda: self.control("status").startswith("Global")), self.said()
+        assert eventually(lambda: self.control("status").startswith("Global"), 30), self.said()
 
     def _spawn(self, *command: str, log: str) -> Program:
         script = SCRIPT.format(scratch=shlex.quote(str(self._scratch)), command=shlex.join(command))
@@ -116,6 +116,6 @@ class Resolved:
         """Return what resolvectl prints, "" where it fails."""
         program = find("resolvectl")
         assert program is not None
-        argv = ("timeout", "10", str(program), "--no-pager", *arguments)
+        argv = ("timeout", "20", str(program), "--no-pager", *arguments)
         done = self._lab.host.run(*argv, env=self._environment)
         return done.stdout if done.returncode == 0 else ""

@@ -317,7 +317,7 @@ def test_service_can_be_asked_by_its_group_and_killed_without_a_trace(lab: HostL
     )
     assert worker.split() == ["tunproxy"]
     manager.end(signal.SIGKILL)
-    assert eventually(lambda: not lab.has_link("tunproxy0"))
+    assert eventually(lambda: not lab.has_link("tunproxy0"), 20)
     done = manager.run("ExecStopPost")
     assert re.fullmatch(r"removed \d+ policy rules, /run/tunproxy/tunproxy0.sock\n", done.stdout), done
     assert lab.configuration() == before

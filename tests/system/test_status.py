@@ -193,7 +193,7 @@ def test_up_worker_killed_after_somebody_asked_is_replaced_and_told(lab: HostLab
     first = document(lab, "--tun", TUN)["workers"][0]["pid"]
     os.kill(first, signal.SIGKILL)
     assert "died (killed by signal 9)" in read_line(process.stderr)  # type: ignore[arg-type]
-    assert eventually(lambda: document(lab, "--tun", TUN)["workers"][0].get("pid", first) != first)
+    assert eventually(lambda: document(lab, "--tun", TUN)["workers"][0].get("pid", first) != first, 20)
     told = document(lab, "--tun", TUN)
     assert told["workers"][0]["restarts"] == 1
     assert "killed by signal 9" in str(told["problems"])
@@ -217,7 +217,7 @@ def test_exec_several_at_once_are_told_apart(lab: HostLab, runtime: dict[str, st
         told = document(lab, "--tun", path.name.removesuffix(".sock"), machine=USER, env=runtime)
         assert (told["mode"], told["command"]) == ("exec", "sleep")
     started[0].kill()
-    assert eventually(lambda: status(lab, machine=USER, env=runtime).returncode == 0)
+    assert eventually(lambda: status(lab, machine=USER, env=runtime).returncode == 0, 30)
     shown = status(lab, machine=USER, env=runtime).stdout
     assert "running 'sleep' on tunproxy0 for " in shown
     assert "dropped" in shown

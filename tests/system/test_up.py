@@ -247,13 +247,17 @@ def test_up_supervisor_keeps_no_right_but_those_that_it_needs(lab: HostLab) -> N
     first = worker_of(process)
     os.kill(first, signal.SIGKILL)
     assert "another one takes its place" in read_line(process.stderr)  # type: ignore[arg-type]
-    assert eventually(lambda: worker_of(process) not in (0, first))
+    assert eventually(lambda: worker_of(process) not in (0, first), 20)
     for status in (*Path(f"/proc/{process.pid}/task").glob("*/status"), f"/proc/{worker_of(process)}/status"):
-        found = dict(line.split(":\t", 1) for line in Path(status).read_text().splitlines() if ":\t" in line)
+        try:
+            lines = Path(status).read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):  # a thread that has ended
+            continue
+        found = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
         kinds = ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb")
         assert not [kind for kind in kinds if int(found[kind], 16) & ~sum(1 << each for each in KEPT)], status
     lab.host.ip("route", "flush", "table", TABLE)
-    assert eventually(lambda: lab.route_to(WORLD_IPV4, "uid", str(ORDINARY_UID)) == TUN)
+    assert eventually(lambda: lab.route_to(WORLD_IPV4, "uid", str(ORDINARY_UID)) == TUN, 20)
     with lab.greeter(lab.world, WORLD_IPV4) as (port, _):
         assert eventually(lambda: lab.hear(WORLD_IPV4, port) == "hello\n")
 
@@ -304,7 +308,7 @@ def test_up_worker_killed_is_replaced_and_nothing_else_changes(lab: HostLab) -> 
         read_line(process.stderr)
         == "tunproxy: the worker died (killed by signal 9): another one takes its place\n"
     )
-    assert eventually(lambda: worker_of(process) not in (0, dead))
+    assert eventually(lambda: worker_of(process) not in (0, dead), 20)
     assert lab.configuration() == before
     with lab.greeter(lab.world, WORLD_IPV4) as (port, _):
         assert lab.hear(WORLD_IPV4, port) == "hello\n"
@@ -322,8 +326,8 @@ def test_up_killed_leaves_no_device_no_route_and_a_working_network(
     if victims == "both":
         os.kill(worker, signal.SIGKILL)
     process.wait(20)
-    assert eventually(lambda: not lab.has_link(TUN), 3)
-    assert eventually(lambda: not Path(f"/proc/{worker}").exists(), 3)
+    assert eventually(lambda: not lab.has_link(TUN), 20)
+    assert eventually(lambda: not Path(f"/proc/{worker}").exists(), 20)
     assert our_routes(lab) == ""
     assert not any(
         "unreachable" in rule or "blackhole" in rule or "prohibit" in rule for rule in our_rules(lab)

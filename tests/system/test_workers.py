@@ -183,7 +183,7 @@ def addresses_of(lab: HostLab, name: str) -> set[str]:
     with lab.host.entered():
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with sock:
-        sock.settimeout(5)
+        sock.settimeout(20)
         sock.sendto(question.to_wire(), ("203.0.113.53", 53))
         answer = dns.message.from_wire(sock.recv(4096))
     assert answer.rcode() == dns.rcode.NOERROR, answer
@@ -229,8 +229,8 @@ def test_workers_share_flows_and_status_adds_them_up(lab: HostLab) -> None:
     workers = workers_of(process)
     process.kill()  # nobody is left then, and nothing
     assert process.wait(20) == -signal.SIGKILL
-    assert eventually(lambda: not any(Path(f"/proc/{each}").exists() for each in workers))
-    assert eventually(lambda: not lab.has_link(TUN))
+    assert eventually(lambda: not any(Path(f"/proc/{each}").exists() for each in workers), 20)
+    assert eventually(lambda: not lab.has_link(TUN), 20)
     assert lab.run(*TUNPROXY, "rescue").returncode == 0
 
 
@@ -314,7 +314,7 @@ def test_workers_killed_one_is_replaced_and_the_flows_of_others_go_on(lab: HostL
     process = start(lab, "--workers", str(count))
     before = lab.configuration()
     with tcp_echo(lab.world, WORLD_IPV4) as port, contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(lab.host.connect(WORLD_IPV4, port, timeout=10)) for _ in range(16)]
+        clients = [stack.enter_context(lab.host.connect(WORLD_IPV4, port, timeout=10)) for _ in range(24)]
         assert all(map(says, clients))
         owner = {row["client_port"]: (row["number"] - 1) % count for row in rows("open")}
         victim = next(w for w in fetch_status(ours())["workers"] if w["number"] == 0)["pid"]
