@@ -10,12 +10,16 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from tunproxy.flow.codec import Codec
+from tunproxy.flow.codec import Codec, CodecError
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.layered import Layered
 from tunproxy.flow.verdict import FlowInfo
+from tunproxy.upstream.base import Dialer, Opened, OpenError
 from tunproxy.upstream.knowledge import IPV6, NAMES, UDP
 from tunproxy.upstream.proxy import ProxyUpstream
+
+# Who answers with anything else has not got the codec, as a rule: the two options are mixed up easily.
+_HINT: Final = 'has it the same codec? with tunproxy relay, codecs of type "http" agrees on one'
 
 
 class CodedProxy(ProxyUpstream):
@@ -41,6 +45,12 @@ class CodedProxy(ProxyUpstream):
 
     def converse(self, info: FlowInfo) -> Conversation:
         return self._inner.converse(info)
+
+    async def open(self, info: FlowInfo, dialer: Dialer) -> Opened:
+        try:
+            return await super().open(info, dialer)
+        except CodecError as error:
+            raise OpenError(f"{error} ({_HINT})") from error
 
     async def secure(
         self, sock: socket.socket, under: Codec | None = None, early: bytes = b"", *, with_tls: bool = True

@@ -5,7 +5,7 @@ import socket
 import ssl
 from typing import Final
 
-from tunproxy.errors import UpstreamError
+from tunproxy.errors import RemoteProtocolError, UpstreamError
 from tunproxy.flow.verdict import FlowInfo
 from tunproxy.upstream.base import REFUSED, SILENT, UNREACHABLE, OpenError, Upstream
 from tunproxy.upstream.knowledge import IPV6
@@ -22,6 +22,7 @@ _TOLD: Final = frozenset(
 
 _MAY_BE_THE_UPSTREAMS: Final = (
     UpstreamError,
+    RemoteProtocolError,  # such as a stream that is not in the codec that was agreed on
     TimeoutError,
     EOFError,
     ssl.SSLError,

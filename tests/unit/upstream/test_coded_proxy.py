@@ -9,12 +9,14 @@ import pytest
 from tests.unit.upstream.test_coded import Xor
 from tests.unit.upstream.test_proxy import FLOW, Polite
 from tests.unit.upstream.test_relayed import Naming, ask, opened
+from tunproxy.codecs.named import ZSTD, make
 from tunproxy.flow.verdict import OPEN, FlowInfo
 from tunproxy.testkit.network import SimulatedNetwork
 from tunproxy.testkit.script import Script
 from tunproxy.testkit.virtual import VirtualLoop
-from tunproxy.upstream.base import Opened
+from tunproxy.upstream.base import Opened, OpenError
 from tunproxy.upstream.coded_proxy import CodedProxy
+from tunproxy.upstream.failures import is_the_upstreams
 from tunproxy.upstream.knowledge import NAMES, UDP
 from tunproxy.upstream.proxy import ProxyUpstream
 from tunproxy.upstream.relayed import Relayed
@@ -62,6 +64,14 @@ def test_what_a_proxy_is_told_is_concealed_and_what_the_client_says_is_not() -> 
     script = Script().expects(xor(b"please")).sends(xor(b"ok and more")).expects(xor(b"hello"))
     through(CodedProxy(Polite("work", "192.0.2.1", 1080), Concealing), script)
     assert concealed == [b"please"]
+
+
+def test_proxy_that_has_not_got_the_codec_is_the_one_to_blame() -> None:
+    asked = make(ZSTD).conceal(b"please")
+    script = Script().expects(asked).sends(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    with pytest.raises(OpenError, match=r"^the zstd stream is corrupt: .* \(has it ") as caught:
+        through(CodedProxy(Polite("work", "192.0.2.1", 1080), lambda: make(ZSTD)), script)
+    assert is_the_upstreams(caught.value)
 
 
 def test_it_is_the_proxy_in_everything_but_the_packet_path() -> None:

@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 
+from tunproxy.flow.codec import CodecError
 from tunproxy.flow.verdict import FlowInfo
 from tunproxy.upstream.base import REFUSED, SILENT, UNREACHABLE, DialUpstream, OpenError, Unreached
 from tunproxy.upstream.failures import (
@@ -37,6 +38,7 @@ def test_errno_tells_the_client_what_is_known(error: Exception, number: int) -> 
     ("error", "is_its_own"),
     [
         (OpenError("wrong password"), True),
+        (CodecError("the stream is corrupt"), True),
         (Unreached("x"), True),
         (TimeoutError(), True),
         (ConnectionResetError(), True),
