@@ -22,6 +22,11 @@ def test_exception_follows_its_line() -> None:
     assert lines[-2:] == ["ValueError: one", "two"]
 
 
+def test_what_would_command_a_terminal_is_an_escape() -> None:
+    line = record("the proxy says: %s", "\x1b[2J\x9b31m\rgone\n\tüber")
+    assert ConsoleFormatter().format(line) == "the proxy says: \\x1b[2J\\x9b31m\\x0dgone\n\tüber"
+
+
 def test_each_line_has_its_priority() -> None:
     text = PriorityFormatter().format(record("bad\n<0>worse", level=logging.ERROR))
     assert text == "<3>bad\n<3><0>worse"
