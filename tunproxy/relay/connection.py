@@ -135,7 +135,7 @@ class Connection:
             target.close()
             raise
         self._is_ours = False
-        service.note("flow %s: opened%s", self._what, f" ({request.codecs})" if request.codecs else "")
+        service.note("flow %s: opened%s", self._what, "" if chosen is None else f" ({chosen})")
         service.carry(self._what, account, stream.sock, codec, target, early)
 
     async def _connect_udp(self, request: Request, account: Account) -> None:

@@ -10,7 +10,10 @@ ASSOCIATE: Final = "associate"
 
 @dataclass(frozen=True)
 class Request:
-    """One request. user is who asks, after a check; codecs what a client would like its stream to be in."""
+    """One request. user is who asks, after a check; codecs what a client would like its stream to be in.
+
+    host is what the client has said, and may be anything; ``str`` has nothing in it that would begin a line.
+    """
 
     command: str
     protocol: str  # one of metrics.PROTOCOLS
@@ -20,5 +23,6 @@ class Request:
     codecs: str = ""
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = self.host if self.host.isprintable() else ascii(self.host)[1:-1]
+        host = f"[{host}]" if ":" in host else host
         return f"{host}:{self.port}"

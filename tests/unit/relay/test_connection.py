@@ -86,9 +86,11 @@ def test_socks_tunnel_answers_with_the_address_bound() -> None:
     run(talk)
 
 
-def test_codec_is_chosen_and_used() -> None:
+def test_codec_is_chosen_used_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
     async def talk() -> None:
-        service = service_of()
+        service = service_of("log-flows = true\n" + LOOPBACK)
         codec = make("zstd")
         with target() as (listener, port):
             client = Client(service)
@@ -104,6 +106,8 @@ def test_codec_is_chosen_and_used() -> None:
         service.close()
 
     run(talk)
+    told = [each.getMessage() for each in caplog.records if "opened" in each.getMessage()]
+    assert [line.partition(": opened")[2] for line in told] == [" (zstd)"]  # and not what was wished for
 
 
 @pytest.mark.parametrize(
