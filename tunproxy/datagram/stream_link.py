@@ -19,7 +19,7 @@ from tunproxy.clock import Micros
 from tunproxy.datagram.context import Context
 from tunproxy.datagram.link import Link
 from tunproxy.datagram.path import Path
-from tunproxy.flow.codec import Codec
+from tunproxy.flow.codec import WANTS_ANSWERS, Codec, CodecError
 from tunproxy.flow.leaving import has_no_way
 from tunproxy.flow.ports import READABLE, WRITABLE
 from tunproxy.flow.stream_framing import StreamFraming
@@ -35,6 +35,7 @@ _EPIPE: Final = errno.EPIPE
 # our choices
 READ_SIZE: Final = 1 << 16
 MOST_UNSENT: Final[i64] = 1 << 18  # octets that wait for the socket: more than is kept while a way opens
+MOST_ANSWERS: Final[i64] = 1 << 21  # that wait when the codec answers: more than MOST_UNSENT and a batch
 
 
 @final
@@ -188,6 +189,8 @@ class StreamLink(Link):
                 self._deliver(clear, now)
                 clear = codec.decode(b"")
             answer = codec.answer()
+            if len(answer) > 0 and self._unsent_len > MOST_ANSWERS:
+                raise CodecError(WANTS_ANSWERS)
             has_ended = codec.has_ended() or is_end
         except Exception as error:
             way.on_spoiled(error)

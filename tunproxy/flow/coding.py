@@ -17,7 +17,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from tunproxy.clock import Micros
 from tunproxy.flow.budget import CALM
-from tunproxy.flow.codec import Codec
+from tunproxy.flow.codec import WANTS_ANSWERS, Codec, CodecError
 from tunproxy.flow.life import SPOILED, lost
 from tunproxy.flow.relay import MOST_PIECES, on_broken, on_end
 from tunproxy.flow.watching import note_reason, show_up
@@ -39,6 +39,7 @@ LARGE_READ: Final[i64] = 1 << 18  # where the read before was full, and the clie
 READS: Final = 4  # of one flow before the others have their turn
 MOST_READ: Final[i64] = 1 << 19  # octets, likewise
 MOST_ENCODED: Final[i64] = 1 << 18  # octets in the clear that are encoded at once
+MOST_UNSENT: Final[i64] = 1 << 21  # octets that wait when the codec answers: more than MOST_ENCODED makes
 FLUSH_AFTER: Final[i64] = 500  # microseconds for which a codec may keep something back while more comes
 
 
@@ -171,6 +172,8 @@ def pull_coded(flow: "TcpFlow", coding: Coding, now: Micros) -> None:
             answer = codec.answer()
             if not isinstance(answer, bytes):
                 raise TypeError(f"its answer is {type(answer).__name__}, not bytes")
+            if len(answer) > 0 and coding.unsent_size > MOST_UNSENT:
+                raise CodecError(WANTS_ANSWERS)
             coding.has_more = codec.has_more()
             has_ended = not coding.has_more and (is_last or codec.has_ended())
         except BaseException as error:

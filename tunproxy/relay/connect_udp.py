@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from tunproxy.codecs.capsules import CapsuleReader, emit_datagram
 from tunproxy.errors import RemoteProtocolError
+from tunproxy.flow.codec import WANTS_ANSWERS, CodecError
 from tunproxy.relay.dialing import End
 from tunproxy.relay.failures import failure_of
 from tunproxy.relay.limits import Account
@@ -21,6 +22,10 @@ from tunproxy.relay.stream_bound import StreamBound
 if TYPE_CHECKING:
     from tunproxy.relay.service import Service
 
+# our choice
+MOST_UNSENT: Final = (
+    1 << 23
+)  # octets that wait when a codec answers; AT_ONCE datagrams are no more than half of it
 
 # What a socket says that is of no use any more (RFC 9298 §3.1): its target, or the host, refuses.
 _UNUSABLE: Final = (
@@ -121,10 +126,15 @@ class UdpTunnel(StreamBound):
             self.cut(str(why))
 
     def _say(self, words: bytes) -> None:
-        """Send words to the client; what it does not take is kept, and datagrams are dropped meanwhile."""
+        """Send words to the client; what it does not take is kept, and datagrams are dropped meanwhile.
+
+        Raises CodecError where that grows beyond all bounds.
+        """
         if not words:
             return
-        if self._unsent:
+        if self._unsent:  # so that these are its codec's answer: datagrams would have been dropped
+            if len(self._unsent) > MOST_UNSENT:
+                raise CodecError(f"the stream is spoiled: {WANTS_ANSWERS}")
             self._unsent += words
             return
         sent = 0

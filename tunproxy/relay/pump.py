@@ -12,12 +12,13 @@ import struct
 from collections.abc import Callable
 from typing import Final, final
 
-from tunproxy.flow.codec import Codec
+from tunproxy.flow.codec import WANTS_ANSWERS, Codec
 from tunproxy.relay.limits import Account
 
 # our choices
 BUFFER_SIZE: Final = 1 << 18
 CODED_SIZE: Final = 1 << 16  # of one read that goes through a codec; BUFFER_SIZE where the last was as large
+MOST_UNTAKEN: Final = 1 << 19  # octets that wait when a codec answers; one read makes no more than half of it
 MOST_PIECES: Final = 512  # that are sent uncopied; the kernel takes 1024 (IOV_MAX)
 FLUSH_AFTER: Final = 0.001  # seconds: who sends without a pause is flushed in the next one
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing is resetting
@@ -172,6 +173,9 @@ class Flow:
             self.cut(f"the {source.name}'s stream is spoiled: {error}")
             return
         if words and not source.is_ending:
+            if len(source.unsent) > MOST_UNTAKEN:
+                self.cut(f"the {source.name}'s stream is spoiled: {WANTS_ANSWERS}")
+                return
             self._write(source, words)
         if clear:
             self._count(source, sum(map(len, clear)))

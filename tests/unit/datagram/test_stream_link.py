@@ -145,6 +145,23 @@ def test_what_the_socket_does_not_take_waits_and_beyond_a_bound_is_lost() -> Non
         assert lab.other_end.receive(1, framing=framing) == [b"again"]
 
 
+def test_proxy_that_wants_answers_and_reads_none_fills_no_memory() -> None:
+    class Answering(Rot):
+        def answer(self) -> bytes:
+            return bytes(200_000)
+
+    with Streamed() as lab:
+        lab.ways.codec = Answering()
+        lab.world.inbound(frames.udp(b"1", target=(TARGET, 7)))
+        for _ in range(200):
+            lab.other_end.streams[0].sendall(b"?")
+            lab.world.settle(0.01)
+            if lab.ways.spoiled:
+                break
+        assert [str(error) for error in lab.ways.spoiled] == ["it wants answers and takes none"]
+        assert lab.world.table.statistics()["ways"] == 0
+
+
 # the end
 
 

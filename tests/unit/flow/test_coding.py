@@ -11,6 +11,7 @@ from tests.unit.codecs.streams import noise
 from tests.unit.flow.rig import Client, FakeOpener, Rig, read_exactly
 from tunproxy.codecs.named import make
 from tunproxy.flow.codec import Codec
+from tunproxy.flow.coding import MOST_UNSENT
 from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.verdict import OPEN, Verdict
 from tunproxy.wire.tcp import ACK, FIN, RST
@@ -136,6 +137,22 @@ class Passing(Codec):
         return data
 
 
+class Answering(Codec):
+    """Has a great deal to say to whatever arrives."""
+
+    ANSWER = b"!" * 100_000
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def decode(self, data: bytes) -> bytes:
+        self.heard += len(data)
+        return b""
+
+    def answer(self) -> bytes:
+        return self.ANSWER
+
+
 class Noting(FakeOpener):
     def __init__(self) -> None:
         super().__init__()
@@ -192,6 +209,20 @@ def test_codecs_own_answer_is_sent() -> None:
         upstream.sendall(b"x?y")
         assert read_exactly(rig, upstream, 1) == b"!"
         rig.until(lambda: client.stream == b"XY")
+
+
+def test_upstream_that_wants_answers_and_reads_none_fills_no_memory() -> None:
+    codec = Answering()
+    with coded(codec=codec, send_buffer=4096) as (rig, client, upstream, opener):
+        for count in range(200):
+            upstream.sendall(b"?")
+            rig.until(lambda count=count: codec.heard > count or client.has_rst)
+            if client.has_rst:
+                break
+        assert opener.spoiled == ["proxy: it wants answers and takes none"]
+        assert (
+            MOST_UNSENT < codec.heard * len(codec.ANSWER) < 2 * MOST_UNSENT + 16_000_000
+        )  # the kernel's part
 
 
 def test_clients_end_is_the_codecs_last_word_and_then_a_fin() -> None:

@@ -3,11 +3,15 @@
 import asyncio
 import socket
 
-from tests.unit.relay.world import LOOPBACK, Client, nobody, run, service_of, target
+import pytest
+
+from tests.unit.relay.test_pump import Answering
+from tests.unit.relay.world import LOOPBACK, Client, nobody, pair, run, service_of, target
 from tunproxy.codecs.capsules import CapsuleReader, emit_datagram
-from tunproxy.relay.connect_udp import UdpTunnel
+from tunproxy.relay.connect_udp import MOST_UNSENT, UdpTunnel
 from tunproxy.relay.metrics import DATAGRAMS_DOWN, DATAGRAMS_DROPPED, DATAGRAMS_UP, OPEN
 from tunproxy.relay.service import Service
+from tunproxy.relay.stream import Stream
 
 
 def ask(port: int) -> bytes:
@@ -136,6 +140,35 @@ def test_client_that_does_not_read_loses_datagrams_and_nothing_else() -> None:
             await ended(client, service)
 
     run(talk)
+
+
+def test_client_that_wants_answers_and_reads_none_fills_no_memory(caplog: pytest.LogCaptureFixture) -> None:
+    async def talk() -> None:
+        service, (ours, theirs) = service_of(), pair()
+        stream = Stream(ours, "test:1")
+        stream.codec = Answering()
+        made: list[UdpTunnel] = []
+
+        async def serve(port: int) -> None:
+            end = (socket.AF_INET, "127.0.0.1")
+            made.append(UdpTunnel(stream, end, port, service.accounts["-"], service))
+            await made[0].run()
+            made[0].close()
+
+        with target(socket.SOCK_DGRAM) as (_, port):
+            serving = asyncio.create_task(serve(port))
+            while not serving.done():
+                theirs.send(b"?")
+                await asyncio.sleep(0)
+                assert not made or len(made[0]._unsent) < MOST_UNSENT + 300_000
+            await serving
+        ours.close()
+        theirs.close()
+        service.close()
+
+    run(talk)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["test:1: the stream is spoiled: it wants answers and takes none"]
 
 
 def test_target_that_may_not_be_reached_is_refused() -> None:

@@ -12,7 +12,7 @@ from tests.unit.relay.world import pair, run, tally_of
 from tunproxy.codecs.named import make
 from tunproxy.flow.codec import Codec, CodecError
 from tunproxy.relay.limits import Account
-from tunproxy.relay.pump import CLOSED, Flow
+from tunproxy.relay.pump import CLOSED, MOST_UNTAKEN, Flow
 
 MEGABYTE = 1 << 20
 
@@ -52,6 +52,20 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+class Answering(Codec):
+    """Has a great deal to say to whatever arrives."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def decode(self, data: bytes) -> bytes:
+        self.heard += len(data)
+        return b""
+
+    def answer(self) -> bytes:
+        return bytes(200_000)
+
+
 def read_all(sock: socket.socket) -> bytes:
     return b"".join(iter(lambda: sock.recv(1 << 20), b""))
 
@@ -59,6 +73,22 @@ def read_all(sock: socket.socket) -> bytes:
 def write_all(sock: socket.socket, data: bytes) -> None:
     sock.sendall(data)
     sock.shutdown(socket.SHUT_WR)
+
+
+def test_client_that_wants_answers_and_reads_none_fills_no_memory() -> None:
+    codec = Answering()
+
+    async def talk(ends: Ends) -> None:
+        sent = 0
+        while not ends.why.done():
+            if codec.heard == sent:
+                await asyncio.to_thread(ends.client.sendall, b"?")
+                sent += 1
+            await asyncio.sleep(0)
+            assert len(ends.flow.client.unsent) < MOST_UNTAKEN + 300_000
+        assert await ends.why == "the client's stream is spoiled: it wants answers and takes none"
+
+    flowing(talk, codec)
 
 
 def test_streams_pass_both_ways_and_both_ends_close() -> None:
