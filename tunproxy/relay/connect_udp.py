@@ -16,16 +16,15 @@ from tunproxy.relay.failures import failure_of
 from tunproxy.relay.limits import Account
 from tunproxy.relay.metrics import DATAGRAMS_DOWN, DATAGRAMS_DROPPED, DATAGRAMS_UP
 from tunproxy.relay.outlet import AT_ONCE, MAX_DATAGRAM
-from tunproxy.relay.stream import READ_SIZE, Stream
+from tunproxy.relay.stream import READ_SIZE, Stream, Turns
 from tunproxy.relay.stream_bound import StreamBound
 
 if TYPE_CHECKING:
     from tunproxy.relay.service import Service
 
-# our choice
-MOST_UNSENT: Final = (
-    1 << 23
-)  # octets that wait when a codec answers; AT_ONCE datagrams are no more than half of it
+# our choices
+MOST_UNSENT: Final = 1 << 23  # octets that wait when a codec answers: twice what AT_ONCE datagrams are
+PIECE: Final = 4096  # octets of a stream that are looked at before others may have their turn
 
 # What a socket says that is of no use any more (RFC 9298 §3.1): its target, or the host, refuses.
 _UNUSABLE: Final = (
@@ -64,13 +63,15 @@ class UdpTunnel(StreamBound):
 
     async def _attend(self) -> None:
         self._loop.add_reader(self._sock.fileno(), self._on_datagrams)
-        reader = CapsuleReader()
+        reader, turns = CapsuleReader(), Turns()
         stream = self._stream
         data, stream.rest = stream.rest, b""
         try:
             while True:
-                for payload in reader.take(data):
-                    self._send(payload)
+                for at in range(0, len(data), PIECE):
+                    for payload in reader.take(data[at : at + PIECE]):
+                        self._send(payload)
+                    await turns.share()
                 if stream.codec is not None and stream.codec.has_ended():
                     return
                 data = await self._loop.sock_recv(stream.sock, READ_SIZE)

@@ -20,7 +20,7 @@ from tunproxy.relay.pump import RESET
 from tunproxy.relay.requests import CONNECT, Request
 from tunproxy.relay.service import SHADOWSOCKS, Service, shadowsocks_keys
 from tunproxy.relay.settings import RelayConfig
-from tunproxy.relay.stream import READ_SIZE
+from tunproxy.relay.stream import read
 
 _log: Final = logging.getLogger(__name__)
 
@@ -47,7 +47,6 @@ class ShadowsocksConnection:
         self._sock: Final = sock
         self._codec: Final = ShadowsocksServer(serving.keys, serving.salts)
         self._is_ours = True  # the socket: else its flow closes it
-        self._loop: Final = asyncio.get_running_loop()
         self._what = peer  # for people: the flow, once its target is known
 
     def turn_away(self) -> None:
@@ -82,7 +81,7 @@ class ShadowsocksConnection:
         codec = self._codec
         early = b""
         while codec.target is None:
-            data = await self._loop.sock_recv(self._sock, READ_SIZE)
+            data = await read(self._sock)
             if not data:
                 self._service.tally.on_outcome("hung-up")
                 return None
@@ -91,7 +90,7 @@ class ShadowsocksConnection:
             except CodecError as error:
                 self._service.tally.on_outcome("garbage")
                 self._service.complaints.take(self.peer, f"Shadowsocks: {error}")
-                while await self._loop.sock_recv(self._sock, READ_SIZE):
+                while await read(self._sock):
                     pass
                 return None
         return early

@@ -8,7 +8,7 @@ from tunproxy.relay.limits import Account
 from tunproxy.relay.metrics import DATAGRAMS_DROPPED
 from tunproxy.relay.outlet import AT_ONCE, MAX_DATAGRAM, Outlet
 from tunproxy.relay.socks import IPV4, IPV6, NAME, host_of, written_address
-from tunproxy.relay.stream import READ_SIZE, Stream
+from tunproxy.relay.stream import Stream, read
 from tunproxy.relay.stream_bound import StreamBound
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Association(StreamBound):
 
     async def _attend(self) -> None:
         self._loop.add_reader(self._sock.fileno(), self._on_datagrams)
-        while await self._loop.sock_recv(self._stream.sock, READ_SIZE):
+        while await read(self._stream.sock):
             pass
 
     def _on_datagrams(self) -> None:

@@ -1,4 +1,8 @@
-"""A client's connection until its flow begins: read and written by a coroutine, inside TLS or not."""
+"""A client's connection until its flow begins: read and written by a coroutine, inside TLS or not.
+
+A coroutine that finds something to read each time goes on without waiting for anything, and nobody else has a
+turn. So whoever reads without a bound uses ``read``, or a ``Turns``.
+"""
 
 import asyncio
 import socket
@@ -11,6 +15,27 @@ from tunproxy.relay.tls_server import ServerTls
 
 # our choice: a request, and what a hasty client sends behind it
 READ_SIZE: Final = 1 << 16
+TURN: Final = 0.002  # seconds that one client's octets may take before others have their turn
+
+
+async def read(sock: socket.socket) -> bytes:
+    """Return what sock has, b"" at its end, when others have had their turn. Raises OSError."""
+    await asyncio.sleep(0)
+    return await asyncio.get_running_loop().sock_recv(sock, READ_SIZE)
+
+
+class Turns:
+    """Lets others have their turn now and then, whoever calls ``share`` between small pieces of work."""
+
+    def __init__(self) -> None:
+        self._loop: Final = asyncio.get_running_loop()
+        self._until = self._loop.time() + TURN
+
+    async def share(self) -> None:
+        """Wait for the others where this has taken long enough."""
+        if self._loop.time() >= self._until:
+            await asyncio.sleep(0)
+            self._until = self._loop.time() + TURN
 
 
 class Stream:
@@ -48,6 +73,7 @@ class Stream:
                 return
             if self.codec.has_ended():
                 raise HungUp("the client ended TLS in the middle of its request")
+            await asyncio.sleep(0)  # records with nothing in them may follow each other without end
 
     async def need(self, count: int) -> None:
         """Read until rest has at least count octets."""

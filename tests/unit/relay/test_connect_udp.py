@@ -171,6 +171,35 @@ def test_client_that_wants_answers_and_reads_none_fills_no_memory(caplog: pytest
     assert told == ["test:1: the stream is spoiled: it wants answers and takes none"]
 
 
+def test_stream_of_many_small_datagrams_leaves_others_their_turns() -> None:
+    """A coroutine that never has to wait for octets would be the only one to run."""
+
+    async def talk() -> None:
+        service, (ours, theirs) = service_of(), pair()
+        stream, turns = Stream(ours, "test:1"), 0
+        theirs.sendall(emit_datagram(b"") * 20_000)
+        theirs.shutdown(socket.SHUT_WR)
+
+        async def serve(port: int) -> None:
+            end = (socket.AF_INET, "127.0.0.1")
+            tunnel = UdpTunnel(stream, end, port, service.accounts["-"], service)
+            await tunnel.run()
+            tunnel.close()
+
+        with target(socket.SOCK_DGRAM) as (_, port):
+            serving = asyncio.create_task(serve(port))
+            while not serving.done():
+                await asyncio.sleep(0)
+                turns += 1
+            await serving
+        ours.close()
+        theirs.close()
+        service.close()
+        assert turns > 3  # where nobody gives any, it is one
+
+    run(talk)
+
+
 def test_target_that_may_not_be_reached_is_refused() -> None:
     async def talk() -> bytes:
         service = service_of("")
