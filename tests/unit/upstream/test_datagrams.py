@@ -7,7 +7,7 @@ import pytest
 
 from tunproxy.flow.framing import Framing
 from tunproxy.flow.stream_framing import StreamFraming
-from tunproxy.upstream.datagrams import DatagramStream, DatagramWay
+from tunproxy.upstream.datagrams import READ_SIZE, DatagramStream, DatagramWay
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -32,6 +32,22 @@ def test_ended_waits_for_the_end_of_the_control_stream_whatever_it_says() -> Non
         return [*states, waiting.done(), ours.fileno() < 0]
 
     assert asyncio.run(run()) == [False, True, True]
+
+
+def test_ended_leaves_others_their_turns_while_there_is_more_to_hear() -> None:
+    async def run() -> int:
+        ours, theirs = socket.socketpair()
+        theirs.sendall(bytes(8 * READ_SIZE))
+        made, turns = way(ours), 0
+        waiting = asyncio.ensure_future(made.ended())
+        theirs.close()
+        while not waiting.done():
+            turns += 1
+            await asyncio.sleep(0)
+        made.close()
+        return turns
+
+    assert asyncio.run(run()) >= 8
 
 
 def test_ended_without_a_control_stream_never_comes() -> None:
