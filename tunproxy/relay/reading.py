@@ -65,10 +65,9 @@ def check(config: RelayConfig) -> Iterator[tuple[KeyPath, Callable[[], object]]]
     for key in ("handshake", "connect", "idle", "half_open", "udp_idle"):
         seconds = partial(_check_number, getattr(limits, key), LEAST_SECONDS, MAX_SECONDS)
         yield ("limits", key.replace("_", "-")), seconds
-    for number, text in enumerate(config.listen):
-        yield ("listen", number), partial(parse_listen, text)
-    if config.metrics.listen:
-        yield ("metrics", "listen"), partial(parse_listen, config.metrics.listen)
+    places = _places(config)
+    for number, (path, text) in enumerate(places):
+        yield path, partial(_check_place, text, [text for _, text in places[:number]])
     for key in ("allow", "deny"):
         for number, text in enumerate(getattr(config.targets, key)):
             yield ("targets", key, number), partial(parse_entry, text)
@@ -89,8 +88,6 @@ def check(config: RelayConfig) -> Iterator[tuple[KeyPath, Callable[[], object]]]
         yield ("tls",), partial(make_context, tls.certificate, tls.key, tls.client_ca)
     shadowsocks = config.shadowsocks
     if shadowsocks is not None:
-        for number, text in enumerate(shadowsocks.listen):
-            yield ("shadowsocks", "listen", number), partial(parse_listen, text)
         users = {name: secret.reveal() for name, secret in shadowsocks.users.items()}
         made = partial(server_keys, shadowsocks.method, shadowsocks.password.reveal(), users)
         yield ("shadowsocks",), made
@@ -170,6 +167,27 @@ def _passwords(tree: dict[str, Any]) -> list[str]:
     return [each for each in users if isinstance(each, str)]
 
 
+def _places(config: RelayConfig) -> list[tuple[KeyPath, str]]:
+    """Return all places to listen at, as they are written, with their paths."""
+    places: list[tuple[KeyPath, str]] = [(("listen", at), text) for at, text in enumerate(config.listen)]
+    if config.shadowsocks is not None:
+        places += [(("shadowsocks", "listen", at), text) for at, text in enumerate(config.shadowsocks.listen)]
+    if config.metrics.listen:
+        places.append((("metrics", "listen"), config.metrics.listen))
+    return places
+
+
+def _check_place(text: str, others: list[str]) -> None:
+    place = parse_listen(text)
+    for other in others:
+        try:
+            is_same = place.port and parse_listen(other) == place
+        except ConfigError:
+            continue
+        if is_same:
+            raise ConfigError(f"cannot listen at {place} twice")
+
+
 def _check_number(value: float, least: float, most: float) -> None:
     if not least <= value <= most:
         raise ConfigError(f"{value:g} is not possible ({least:g} to {most:g})")
@@ -205,6 +223,8 @@ def check_whole(config: RelayConfig) -> None:
         except ConfigError as error:
             option = error.path if isinstance(error, OptionError) else ()
             raise ConfigError(f"{' '.join(map(str, (*path, *option)))}: {error}") from error
+    if not config.listen and not (config.shadowsocks and config.shadowsocks.listen):
+        raise ConfigError("there is nowhere to listen (listen is empty)")
     if config.users or config.anonymous:
         return
     for text in config.listen:

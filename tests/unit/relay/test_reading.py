@@ -55,6 +55,8 @@ def test_password_may_stand_in_a_file(tmp_path: Path) -> None:
     [
         ('listen = ["x:1"]', "1:12", "nowhere to listen"),
         ("lissen = []", "1:1", "did you mean 'listen'?"),
+        ('listen = [":1", "x", "[::]:1"]', "1:23", "cannot listen at [::]:1 twice"),
+        ('listen = [":1"]\n[metrics]\nlisten = ":1"', "3:11", "cannot listen at [::]:1 twice"),
         ('[targets]\nallow = ["10.0.0.0/8", "1.2.3"]', "2:25", "no network, address or name"),
         ("[users.joe]\nconnections = 1", "1:8", "give one of password and password-hash"),
         ('[users.joe]\npassword = { env = "NOPE" }', "2:21", "there is no environment variable 'NOPE'"),
@@ -123,6 +125,13 @@ def test_nobody_is_served_by_accident() -> None:
         check_whole(RelayConfig(listen=("x",)))
     with pytest.raises(ConfigError, match="workers: 999 is not possible"):
         check_whole(RelayConfig(workers=999))
+
+
+def test_relay_that_nobody_can_come_to_is_refused() -> None:
+    config = config_of("listen = []")  # the command line may have a place
+    with pytest.raises(ConfigError, match="there is nowhere to listen"):
+        check_whole(config)
+    check_whole(structs.replace(config, listen=("127.0.0.1:0", "127.0.0.1:0")))  # two ports of any number
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
