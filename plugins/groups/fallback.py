@@ -12,8 +12,8 @@ class Fallback(Group):
     takes_choice = True
 
     def current(self) -> Upstream | None:
-        well = [member for member in self.members if self.is_well(member)]
-        return self.chosen_among(well) or next(iter(well), None)
+        likely = self.likely()
+        return self.chosen_among(likely) or next(iter(likely), None)
 
     def pick(self, info: FlowInfo) -> Upstream | None:
         usable = self.usable(info)

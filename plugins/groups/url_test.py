@@ -22,20 +22,28 @@ class UrlTest(Group):
         self._current: Upstream | None = None
 
     def current(self) -> Upstream | None:
-        return self.chosen_among([member for member in self.members if self.is_well(member)]) or self._current
+        likely = self.likely()
+        return self.chosen_among(likely) or self._fastest(likely) or next(iter(likely), None)
 
     def pick(self, info: FlowInfo) -> Upstream | None:
         usable = self.usable(info)
         chosen = self.chosen_among(usable)
         if chosen is not None:
             return chosen
-        tested = [(delay, member) for member in usable if (delay := self.delay_of(member)) is not None]
-        if not tested:
+        fastest = self._fastest(usable)
+        if fastest is None:
             return usable[0] if usable else None
+        if self._current is None or self._current.carries(info):  # else it stays for the others
+            self._current = fastest
+        return fastest
+
+    def _fastest(self, members: Sequence[Upstream]) -> Upstream | None:
+        """Return the one to take of these members, None where no test has succeeded."""
+        tested = [(delay, member) for member in members if (delay := self.delay_of(member)) is not None]
+        if not tested:
+            return None
         least, fastest = min(tested, key=lambda found: found[0])
         for delay, member in tested:
             if member is self._current and delay <= least + self._tolerance:
                 return member
-        if self._current is None or self._current.carries(info):  # else it stays for the others
-            self._current = fastest
         return fastest

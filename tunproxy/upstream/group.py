@@ -159,8 +159,14 @@ class Group(Upstream):
         self._usable[kind] = _Usable(found, changes, now + LOOKED_AT_FOR)
         return found
 
+    def likely(self) -> list[Upstream]:
+        """Return the members that may take flows now, whatever kind these are: for current."""
+        return self._healthiest(list(self.members))
+
     def _look_for(self, info: FlowInfo) -> list[Upstream]:
-        able = [member for member in self.members if member.carries(info)]
+        return self._healthiest([member for member in self.members if member.carries(info)])
+
+    def _healthiest(self, able: list[Upstream]) -> list[Upstream]:
         for worst in range(DEAD):
             found = [member for member in able if self.state_of(member) <= worst]
             if found:

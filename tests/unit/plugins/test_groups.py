@@ -167,6 +167,23 @@ def test_url_test_fastest_that_dies_is_left() -> None:
 
 
 @pytest.mark.parametrize("kind", ["url-test", "fallback"])
+def test_people_are_told_of_the_member_that_the_next_flow_takes(kind: str) -> None:
+    """Before any flow, after tests, and where all are dead or suspect: as dashboards show it."""
+    for before in ({}, {"a": 10}, {"a": 0}, {"a": 0, "b": 0}, {"a": 0, "b": 0, "c": 0}, {"b": 7, "c": 300}):
+        world = World({"g": {"type": kind, "members": ["a", "b", "c"]}})
+        world.tested("g", **before)
+        told = world.group("g").current()
+        assert told is world.all[world.takes("g")], before
+        for after in ({"a": 500, "b": 20}, {"a": 0}, {"b": 0}, {"c": 0}):
+            world.tested("g", **after)
+            told = world.group("g").current()
+            assert told is world.all[world.takes("g")], (before, after)
+        world.unreached("a")
+        told = world.group("g").current()
+        assert told is world.all[world.takes("g")], before
+
+
+@pytest.mark.parametrize("kind", ["url-test", "fallback"])
 def test_member_that_somebody_chose_comes_first_as_long_as_it_is_well(kind: str) -> None:
     world = World({"g": {"type": kind, "members": ["a", "b", "c"]}})
     world.tested("g", a=10, b=500, c=500)

@@ -25,7 +25,7 @@ def test_ways_are_described_groups_last(tmp_path: Path) -> None:
             "fast": "url-test", "many": "load-balance",
         }  # fmt: skip
         assert found["work"]["members"] == ["s5", "direct", "fast"]
-        assert (found["work"]["now"], found["fast"]["now"], found["many"]["now"]) == ("s5", None, None)
+        assert (found["work"]["now"], found["fast"]["now"], found["many"]["now"]) == ("s5", "s5", None)
         assert [way["takes_choice"] for way in found.values() if way["is_group"]] == [True, True, False]
         record = health.records()["s5"][0]
         record.succeeded(12, 5.0)
