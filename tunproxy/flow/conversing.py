@@ -140,5 +140,5 @@ def _fail(flow: "TcpFlow", talk: Talk, error: BaseException) -> int:
     life = flow.life
     if life is not None:
         took = clock.now() - talk.began_at
-        life.note_tried(talk.verdict.upstream, took, str(error) or type(error).__name__)
+        life.note_failed(talk.verdict.upstream, took, error)
     return HAS_FAILED

@@ -85,6 +85,10 @@ class FlowLife:
             self.tried = []
         self.tried.append((where, int(took), failure))
 
+    def note_failed(self, where: str, took: i64, error: BaseException) -> None:
+        """Note such an attempt that an exception has ended."""
+        self.note_tried(where, took, failure_text(error))
+
     def note_dialled(self, error: int, now: Micros) -> None:
         """Note how our own attempt went; error is an errno, 0 for well."""
         if self.reached_at < 0:
@@ -107,6 +111,13 @@ def lost(error: int) -> str:
 def error_text(error: int) -> str:
     """Return an errno in words."""
     return _strerror(error).lower()
+
+
+def failure_text(error: BaseException) -> str:
+    """Return an exception in words, without the number that Python puts before those of an errno."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
 
 
 def begun_since(lives: list[FlowLife], since: Micros, after: i64) -> list[FlowLife]:

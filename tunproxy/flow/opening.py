@@ -92,7 +92,7 @@ def converse(flow: "TcpFlow", info: FlowInfo, verdict: Verdict, now: Micros) -> 
     except BaseException as error:  # a plugin's sys.exit() must not end the process
         number = opener.explain(info, verdict, error)
         if flow.life is not None:
-            flow.life.note_tried(verdict.upstream, 0, str(error) or type(error).__name__)
+            flow.life.note_failed(verdict.upstream, 0, error)
         failed(flow, number)
         return False
     flow.talk = Talk(conversation, info, verdict, now)

@@ -2,6 +2,9 @@
 
 import errno
 
+import pytest
+
+from tunproxy.errors import ConversationError
 from tunproxy.flow.life import TARGET_RESET, FlowLife, begun_since, lost, not_reached, tallies
 from tunproxy.flow.verdict import DIAL, FlowInfo, Verdict
 
@@ -49,6 +52,21 @@ def test_attempts_of_others_come_after_our_own() -> None:
     made.note_tried("work", 40, "wrong password")
     made.note_tried("work", 50, "")
     assert made.attempts() == [("192.0.2.9:1080", 100, ""), ("work", 40, "wrong password"), ("work", 50, "")]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "the proxy says no"), "the proxy says no"),
+        (OSError("hung up"), "hung up"),
+        (ConversationError("it speaks another language"), "it speaks another language"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_attempt_that_an_exception_ended_is_told_in_its_words(error: BaseException, words: str) -> None:
+    made = life()
+    made.note_failed("work", 30, error)
+    assert made.attempts() == [("work", 30, words)]
 
 
 def test_words_for_errors() -> None:

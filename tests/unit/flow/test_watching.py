@@ -19,12 +19,13 @@ from tests.unit.flow.rig import (
     read_exactly,
     reset,
 )
+from tests.unit.flow.test_conversing import Asker, asked
 from tunproxy.flow.codec import Codec
 from tunproxy.flow.life import FlowLife
 from tunproxy.flow.ports import Decider, FlowWatcher, Opener
 from tunproxy.flow.static_decider import StaticDecider
 from tunproxy.flow.tap import Tap
-from tunproxy.flow.verdict import DIAL, DROP, OPEN, REJECT, SNIFF, FlowInfo, Verdict
+from tunproxy.flow.verdict import CONVERSE, DIAL, DROP, OPEN, REJECT, SNIFF, FlowInfo, Verdict
 
 
 class Notes(Tap):
@@ -215,6 +216,24 @@ def test_attempts_of_an_opener_are_kept_and_the_target_s_first_words_are_counted
             assert (life.down, notes.seen[False]) == (5, b"hello")
             client.reset()
         assert notes.reason == "reset by client"
+
+
+def test_proxy_that_refuses_is_an_attempt_in_its_words() -> None:
+    asker = Asker(ConnectionRefusedError(errno.ECONNREFUSED, "the proxy says: connection refused"))
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        host, port = proxy.getsockname()
+        through = StaticDecider(Verdict(CONVERSE, "work", host, port))
+        with watched(decider=through, opener=asker) as (rig, watcher, _):
+            Client(rig).syn()
+            with asked(rig, proxy) as talking:
+                talking.sendall(b"no\n")
+                rig.until(lambda: watcher.over)
+            (life,) = watcher.over
+            assert life.reason == "not reached: connection refused"
+            assert [(where, failure) for where, _, failure in life.attempts()] == [
+                (f"{host}:{port}", ""),
+                ("work", "the proxy says: connection refused"),
+            ]
 
 
 def test_opener_that_had_to_decide_first_says_whom_the_flow_goes_to() -> None:
