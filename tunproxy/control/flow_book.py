@@ -10,12 +10,14 @@ Answers of all three are documents. What is asked here costs the packet path not
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from itertools import islice
 from typing import Final
 
 from tunproxy import clock
 from tunproxy.control.explaining import answer, explainer_of
+from tunproxy.control.helm.owner_search import OwnerSearch
 from tunproxy.control.keeper import PolicyKeeper
 from tunproxy.control.letters import About, aside
 from tunproxy.control.live_names import LiveNames
@@ -24,7 +26,7 @@ from tunproxy.decide.explain import Explainer
 from tunproxy.decide.recent import RecentFlows
 from tunproxy.decide.record import Dial, Document, Ending, RuleBook, record_of
 from tunproxy.decide.stage import Stage
-from tunproxy.decide.trace import Trace, trace_of
+from tunproxy.decide.trace import Owner, Trace, trace_of
 from tunproxy.errors import ConfigError
 from tunproxy.flow.life import DROPPED, REFUSED, FlowLife
 from tunproxy.flow.verdict import DROP, KIND_NAMES, REJECT, Verdict
@@ -50,7 +52,8 @@ def nobody() -> Stage | None:
 class FlowBook:
     """Knows live flows by lives, each a function that lists some, and recent ones. For the loop only.
 
-    in_front returns what decides in place of the rules for now, as a mode does; None: they do.
+    in_front returns what decides in place of the rules for now, as a mode does; None: they do. owners finds
+    out whose a flow is that somebody asks about; None: nobody does.
     """
 
     def __init__(
@@ -60,12 +63,14 @@ class FlowBook:
         keeper: PolicyKeeper,
         names: LiveNames,
         in_front: InFront = nobody,
+        owners: OwnerSearch | None = None,
     ) -> None:
         self._lives: Final = tuple(lives)
         self._recent: Final = recent
         self._keeper: Final = keeper
         self._names: Final = names
         self._in_front: Final = in_front
+        self._owners: Final = owners
         self._explainer: Explainer | None = None
         self._explains = 0  # the generation that explainer is of
 
@@ -96,7 +101,8 @@ class FlowBook:
             raise ConfigError(
                 f"there is no flow {number} (any more): tunproxy flows shows those that can be explained"
             )
-        return await aside(why, life, clock.now())
+        owner = await self._owners.find(life) if self._owners is not None else None
+        return await aside(partial(why, owner=owner), life, clock.now())
 
     async def explain(self, about: About) -> Document:
         """Return the record of a question; raises ConfigError."""
@@ -138,8 +144,8 @@ class FlowBook:
         return found[4], found[6]
 
 
-def why(life: FlowLife, now: int, *, nearest: int = 0) -> Document:
-    """Return the why-record of a flow. It asks the rules again, as they were; nearest as ``record_of``."""
+def why(life: FlowLife, now: int, *, nearest: int = 0, owner: Owner | None = None) -> Document:
+    """Return the why-record of a flow. It asks the rules again, as they were; the rest as ``record_of``."""
     info = life.info
     trace = trace_of(info)
     naming = trace.ruling.naming if trace is not None else None
@@ -157,6 +163,7 @@ def why(life: FlowLife, now: int, *, nearest: int = 0) -> Document:
         ending=ending if is_over else None,
         so_far=None if is_over else ending,
         nearest=nearest,
+        owner=owner,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tunproxy.control.flow_book import FlowBook, InFront, nobody
+from tunproxy.control.helm.owner_search import OwnerSearch
 from tunproxy.control.keeper import PolicyKeeper
 from tunproxy.control.letters import answering
 from tunproxy.control.live_names import LiveNames
@@ -50,9 +51,11 @@ class FlowNews:
         keeper: PolicyKeeper,
         names: LiveNames,
         in_front: InFront = nobody,
+        owners: OwnerSearch | None = None,
     ) -> Mapping[str, Callable[[int], object]]:
-        """Return what answers the supervisor's questions about flows, by name; in_front as ``FlowBook``."""
-        book = FlowBook((tcp.lives, datagrams.lives), self.watcher, keeper, names, in_front)
+        """Return what answers the supervisor's questions about flows, by name; the rest as ``FlowBook``."""
+        lives = (tcp.lives, datagrams.lives)
+        book = FlowBook(lives, self.watcher, keeper, names, in_front, owners)
         return {
             "flows": answering(book.flows),
             "flow": answering(book.flow),

@@ -118,7 +118,7 @@ class WorkerParts:
             "resolvers": answering(names.take_resolvers),
             "uplink": answering(self._uplink.take),
             "capture": self._captures.begin,
-            **self._news.answers(self._tcp, self._datagrams, keeper, names, helm.stage),
+            **self._news.answers(self._tcp, self._datagrams, keeper, names, helm.stage, helm.owners),
             **helm.answers(),
             "history": answering(helm.history.take),
             **({"retell": answering(neighbours.retell)} if neighbours is not None else {}),

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final  # Any: a document, as JSON has it
 
-from tunproxy.decide.trace import SNIFFING, WAITING, FlowLookup, Trace
+from tunproxy.decide.trace import SNIFFING, WAITING, FlowLookup, Owner, Trace
 from tunproxy.flow.verdict import KIND_NAMES, FlowInfo, Verdict
 from tunproxy.rules.build import Builder
 from tunproxy.rules.explain import OBSERVED, Record, explain, moment_of
@@ -34,13 +34,8 @@ FACTS: Final = (
     "uid", "cgroup", "unit", "app", "process_why", "dscp", "in_port", "in_type", "in_user", "in_name",
     "rematch_name", "minute_of_week",
 )  # fmt: skip
-_OWNER: Final = (
-    "pid",
-    "argv0",
-    "slice",
-    "container",
-    "container_name",
-)  # what is known of a process besides facts
+_OWNER_FACTS: Final = ("name", "path", "uid", "cgroup", "unit", "app")
+_OWNER: Final = ("pid", "argv0", "slice", "container", "container_name")  # what facts have no place for
 
 _FAR: Final = 200  # our choice: rules that are asked one by one where it is to cost little
 
@@ -96,12 +91,14 @@ def record_of(
     ending: Ending | None = None,
     so_far: Ending | None = None,
     nearest: int = 0,
+    owner: Owner | None = None,
 ) -> Document:
     """Return why this flow got this verdict; book is that of the generation that decided it.
 
     number is the flow's own, 0 for one that there never was. so_far is what a flow has carried that is
     not over; its reason does not matter. With nearest, only so many of the rules before the one that decided
-    are asked, which costs the same however many there are.
+    are asked, which costs the same however many there are. owner is whose the flow is, where that is known
+    though no rule has asked for it.
     """
     trace = info.trace if isinstance(info.trace, Trace) else None
     final = verdict
@@ -114,7 +111,7 @@ def record_of(
         "number": number,
         "generation": trace.ruling.generation if trace is not None else None,
         "flow": _flow(info),
-        "inputs": _inputs(info, trace),
+        "inputs": _inputs(info, trace, owner),
         "plugins": [_asked(*each) for each in trace.asked] if trace is not None else [],
         "rules": rules,
         "observed": [_named(each) for each in rules if each["result"] == OBSERVED],
@@ -156,12 +153,12 @@ def _flow(info: FlowInfo) -> Document:
     }
 
 
-def _inputs(info: FlowInfo, trace: Trace | None) -> Document:
+def _inputs(info: FlowInfo, trace: Trace | None, owner: Owner | None) -> Document:
     if trace is None:
         return {
             "name": {"value": info.name or None, "from": info.name_from or None, "others": [], "why": ""},
             "address": {"value": _address(info.target), "from": "client", "others": [], "why": ""},
-            "process": None,
+            "process": _owned(owner) if owner is not None else None,
             "time": None,
             "protocol_spoken": None,
         }
@@ -187,7 +184,7 @@ def _inputs(info: FlowInfo, trace: Trace | None) -> Document:
             "why": name_why,
         },
         "address": address,
-        "process": _process(facts),
+        "process": _process(facts) if facts.process_asked or owner is None else _owned(owner),
         "time": moment_of(int(facts.minute_of_week)) if facts.minute_of_week >= 0 else None,
         "protocol_spoken": trace.sniffed or None,
     }
@@ -208,6 +205,13 @@ def _process(facts: Facts) -> Document:
         document[name] = value if value != -1 else None
     document["why"] = facts.process_why if facts.process_asked else "not needed"
     return document
+
+
+def _owned(owner: Owner) -> Document:
+    """Return the process that is known though no rule has asked for it."""
+    document = {key: getattr(owner, key, None) for key in (*_OWNER_FACTS, *_OWNER)}
+    known = {key: value if value != -1 else None for key, value in document.items()}
+    return known | {"why": owner.why}
 
 
 def _asked(name: str, milliseconds: float, answer: object) -> Document:

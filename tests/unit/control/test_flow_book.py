@@ -10,19 +10,21 @@ import pytest
 
 from tests.unit.control.policies import plugins_for, written
 from tests.unit.control.policies import sources_of as sources
-from tests.unit.decide.test_trace import Program
+from tests.unit.decide.test_trace import Program, Programs
 from tests.unit.dns.world import Turns
 from tunproxy import clock
 from tunproxy.control import flow_book, keeper
 from tunproxy.control.flow_book import FlowBook
 from tunproxy.control.flow_filter import parse_filter
 from tunproxy.control.helm.modes import OneWay
+from tunproxy.control.helm.owner_search import OwnerSearch
 from tunproxy.control.keeper import PolicyKeeper
 from tunproxy.control.live_names import LiveNames
 from tunproxy.decide.question import parse_question
 from tunproxy.decide.recent import RecentFlows
 from tunproxy.decide.stage import Stage
 from tunproxy.decide.trace import note_owner, trace_of
+from tunproxy.decide.words import describe_record
 from tunproxy.errors import ConfigError
 from tunproxy.flow.life import FlowLife
 from tunproxy.flow.verdict import FlowInfo
@@ -128,6 +130,25 @@ def test_flow_is_explained_open_and_closed(tmp_path: Path) -> None:
         assert record["open"] is None
         assert record["closed"] == {"reason": "closed", "seconds": 1.0, "octets_up": 7, "octets_down": 0}
         assert record["verdict"]["rule"]["line"] == 1
+
+
+def test_flow_is_explained_with_its_process_where_no_rule_asked(tmp_path: Path) -> None:
+    with place(tmp_path) as made:
+        programs = Programs(Program())
+        made.book = FlowBook(
+            (lambda: made.alive,), made.recent, made.keeper, made.names, owners=OwnerSearch(programs)
+        )
+        life, other = made.begin(443), made.begin(80)
+        record = asyncio.run(made.book.flow({"number": 1}))
+        process = record["inputs"]["process"]
+        assert (process["name"], process["uid"], process["why"]) == ("curl", 1000, "")
+        assert "process    curl (/usr/bin/curl), user 1000, unit app.scope" in describe_record(record)
+        made.end(life, "closed")
+        made.end(other, "closed")
+        asked = list(programs.asked)
+        record = asyncio.run(made.book.flow({"number": 2}))
+        assert record["inputs"]["process"]["why"] == "not needed"
+        assert programs.asked == asked, "whose flow is over nobody can find out"
 
 
 @pytest.mark.parametrize("number", [2, 0, -1, "1", None, 1 << 70])

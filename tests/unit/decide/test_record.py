@@ -152,6 +152,22 @@ def test_process_is_told_with_what_facts_have_no_place_for() -> None:
     assert record(World("MATCH,work"))["inputs"]["process"]["why"] == "not needed"
 
 
+def test_process_that_no_rule_has_asked_for_is_told_where_it_is_known() -> None:
+    program = Program(why="it is shy")
+    program.pid, program.uid = 77, -1  # type: ignore[attr-defined]
+    told = {
+        "name": "curl", "path": "/usr/bin/curl", "uid": None, "cgroup": "/user.slice/app.scope",
+        "unit": "app.scope", "app": None, "pid": 77, "argv0": None, "slice": None, "container": None,
+        "container_name": None,
+        "why": "it is shy",
+    }  # fmt: skip
+    assert record(World("MATCH,work"), owner=program)["inputs"]["process"] == told
+    asked = record(World("UID,1000,work", processes=Programs(Program())), owner=program)
+    assert asked["inputs"]["process"]["uid"] == 1000, "what the rules went by"
+    plain = record_of(flow(), Verdict(DIAL, "direct"), World().book, owner=program)
+    assert plain["inputs"]["process"] == told
+
+
 def test_attempts_and_the_end() -> None:
     dials = [Dial("192.0.2.1:1080", 12.34, "refused"), Dial("192.0.2.2:1080", 5.0)]
     document = record(World(), dials=dials, ending=Ending("closed", 1.23456, 10, 20))

@@ -61,11 +61,11 @@ class Helm:
         self._modes: Final = Modes(keeper, self._ways, on_change, wishes)
         self._prober: Final = Prober(self._ways, health, self._errands)
         self._rules: Final = RuleList(keeper, wishes)
-        self._owners: Final = OwnerSearch(owners)
+        self.owners: Final = OwnerSearch(owners)
         self._flows: Final = FlowFeed(
-            (tcp.lives, datagrams.lives), (tcp.end, datagrams.end), recent, self._owners
+            (tcp.lives, datagrams.lives), (tcp.end, datagrams.end), recent, self.owners
         )
-        self.history: Final = Outbox(loop, recent, (tcp.lives, datagrams.lives), self._owners)
+        self.history: Final = Outbox(loop, recent, (tcp.lives, datagrams.lives), self.owners)
         self._log: Final = LogRing(loop.call_later)
         self._desk: Final = NameDesk(names, self._errands)
         self._measures: Final = Measures(keeper, health, names)
@@ -104,7 +104,7 @@ class Helm:
         """Give up what is under way."""
         self._errands.close()
         self.history.close()
-        self._owners.close()
+        self.owners.close()
         self._log.stop()
 
     def _describe(self, about: About) -> dict[str, Any]:

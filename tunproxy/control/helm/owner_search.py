@@ -40,6 +40,13 @@ class OwnerSearch:
             return lookup.found
         return self._known.get(int(life.number))
 
+    async def find(self, life: FlowLife) -> Owner | None:
+        """Return the owner of a flow, searched for where it is not over; None where nobody can say."""
+        known = self.owner(life)
+        if known is not None or self._source is None or life.ended_at >= 0:
+            return known
+        return await self._search(self._source, life)
+
     def is_searching(self, life: FlowLife) -> bool:
         """Tell whether a flow's owner is being searched for, or will be."""
         number = int(life.number)
@@ -77,12 +84,15 @@ class OwnerSearch:
 
     async def _find(self, life: FlowLife) -> None:
         assert self._source is not None
-        info = life.info
         async with self._room:
-            owner = await self._source.search(
-                info.protocol, info.client, int(info.client_port), info.target, int(info.target_port)
-            )
+            owner = await self._search(self._source, life)
         number = int(life.number)
         if number in self._known:
             self._known[number] = owner
             self._found[number] = int(clock.now())
+
+    async def _search(self, source: ProcessSource, life: FlowLife) -> Owner:
+        info = life.info
+        return await source.search(
+            info.protocol, info.client, int(info.client_port), info.target, int(info.target_port)
+        )

@@ -61,7 +61,7 @@ def entry_of(life: FlowLife, now: int, wall: float, owner: Owner | None, *, reas
     rule = _rule_of(trace)
     entry["place"] = place_of(rule) if rule is not None else None
     entry["observed"] = _observed(trace)
-    entry["why"] = why(life, now, nearest=NEAREST) if reasons else None
+    entry["why"] = why(life, now, nearest=NEAREST, owner=owner) if reasons else None
     entry["facts"] = facts_document(trace, owner) if trace is not None else None
     return entry
 

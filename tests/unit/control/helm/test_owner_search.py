@@ -72,7 +72,28 @@ def test_owners_are_found_once_and_few_at_a_time(monkeypatch: pytest.MonkeyPatch
     asyncio.run(talk())
 
 
+def test_owner_of_one_flow_is_searched_for_once_it_is_known_it_is_not() -> None:
+    async def talk() -> None:
+        source = Source()
+        owners = OwnerSearch(source)
+        open_one, over = life(1), life(2)
+        over.ended_at = 5
+        found = await owners.find(open_one)
+        assert found is not None
+        assert (found.name, await owners.find(over), source.asked) == ("p1", None, [1])
+        owners.search([open_one], 1)
+        while owners.owner(open_one) is None:
+            await asyncio.sleep(0.001)
+        open_one.ended_at = 6
+        assert await owners.find(open_one) == found
+        assert source.asked == [1, 1]
+        owners.close()
+
+    asyncio.run(talk())
+
+
 def test_nobody_knows_without_a_source() -> None:
     owners = OwnerSearch(None)
+    assert asyncio.run(owners.find(life(1))) is None
     owners.search([life(1)], 1)
     assert owners.owner(life(1)) is None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tests.unit.control.history.world import live
 from tunproxy import clock
+from tunproxy.cli.history_text import describe_entry
 from tunproxy.control.history.entry import NEAREST, entry_of, facts_from
 from tunproxy.flow.life import ENDED
 from tunproxy.host.process import Process
@@ -74,6 +75,15 @@ def test_facts_come_back_as_they_were(tmp_path: Path) -> None:
         "a.service",
     )
     assert found["process"]["path"] == "/usr/bin/curl"
+
+
+def test_reasons_have_the_process_that_no_rule_asked_for(tmp_path: Path) -> None:
+    owner = Process(uid=1000, pid=77, name="curl", path="/usr/bin/curl")
+    with live(tmp_path, "MATCH,work") as world:
+        text = describe_entry(world.entry(owner=owner)).splitlines()
+    assert [line for line in text if line.startswith(("process", "program"))] == [
+        "process    curl (/usr/bin/curl), pid 77, user 1000"
+    ]
 
 
 def test_flow_that_is_open_is_written_down_as_over_now(tmp_path: Path) -> None:
