@@ -28,7 +28,7 @@ class AsyncDialer(Dialer):
                 return sock
             except OSError as failure:
                 sock.close()
-                error = failure
+                error = _in_words(failure)
             except BaseException:
                 sock.close()
                 raise
@@ -64,6 +64,11 @@ class AsyncDialer(Dialer):
         sock = socket.socket(family, socket.SOCK_STREAM, fileno=bare.detach())
         sock.setblocking(False)
         return sock
+
+
+def _in_words(error: OSError) -> OSError:
+    """Return asyncio's error with what is wrong in its words, where it had the address."""
+    return OSError(error.errno, os.strerror(error.errno).lower()) if error.errno else error
 
 
 class NotingDialer(Dialer):

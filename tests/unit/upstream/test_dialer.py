@@ -44,12 +44,13 @@ def test_connects_over_ipv6() -> None:
         sock.close()
 
 
-def test_refused_raises_and_closes(server: socket.socket) -> None:
+def test_refused_raises_in_words_and_closes(server: socket.socket) -> None:
     port = server.getsockname()[1]
     server.close()
     for host in ("127.0.0.1", "localhost"):
-        with pytest.raises(ConnectionRefusedError):
+        with pytest.raises(ConnectionRefusedError) as caught:
             run(dial(host, port))
+        assert (caught.value.errno, caught.value.strerror) == (errno.ECONNREFUSED, "connection refused")
     gc.collect()
 
 
