@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.system.hostlab import TUNPROXY, UPLINK, WORLD_IPV4, HostLab, host_for_tests, read_line
+from tests.system.hostlab import TUNPROXY, UPLINK, WORLD_IPV4, HostLab, eventually, host_for_tests, read_line
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -80,6 +80,25 @@ def test_program_that_answers_nothing_is_found_out(lab: HostLab, behaviour: str,
         assert code == 1
         assert says in found["probe"][0][1]
         assert found["routes"][0] == ("broken", f"IPv4 goes out at {UPLINK}, past every TUN device")
+    finally:
+        program.kill()
+        program.wait(5)
+
+
+def test_what_the_kernel_sends_by_itself_is_no_sign_of_a_route(lab: HostLab) -> None:
+    program = lab.start(sys.executable, "-c", MUTE, "reads")
+    assert program.stdout is not None
+    try:
+        assert read_line(program.stdout) == "open\n"
+        lab.host.ip("link", "set", "mute0", "up")
+
+        def is_told() -> bool:
+            _, found = findings(lab, "doctor", "--tun", "mute0")
+            ((state, says),) = found["device mute0"]
+            assert state == "odd", says
+            return says.startswith("no packet was read but the kernel's own: no route leads into it")
+
+        assert eventually(is_told, 30)
     finally:
         program.kill()
         program.wait(5)

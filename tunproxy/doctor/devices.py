@@ -106,15 +106,18 @@ def judge_device(device: Device, *, is_ours: bool = False) -> list[Finding]:
     elif not device.holders:
         says = "who has it open cannot be seen"
         found.append(Finding(subject, State.UNKNOWN, says, evidence, "run as root (sudo)"))
-    if link.read and not link.written and device.holders and not is_ours:
+    read = max(link.read - link.own, 0)  # by programs of this host, or for others
+    if read and not link.written and device.holders and not is_ours:
         says = (
             "packets are read and none is written: a TUN device has no TCP of its own, so a SYN is answered "
             "only where the program that reads it writes a SYN, ACK"
         )
         mend = "see whether that program has a TCP stack for what it reads"
         found.append(Finding(subject, State.BROKEN, says, held, mend))
-    if not link.read and link.is_up and device.holders:
+    if not read and link.is_up and device.holders:
         says = "no packet was read: no route leads into it, nobody has used one, or its program reads nothing"
+        if link.read:
+            says = "no packet was read but the kernel's own: no route leads into it, or nobody has used one"
         mend = "see routes, below; tunproxy doctor --probe ADDRESS:PORT tells which"
         found.append(Finding(subject, State.ODD, says, held, mend))
     if link.lost:
@@ -126,9 +129,9 @@ def judge_device(device: Device, *, is_ours: bool = False) -> list[Finding]:
 
 def describe_counts(link: TunLink) -> str:
     """Return what has gone through it."""
-    return (
-        f"packets: {link.read:,} read by its program, {link.written:,} written, {link.lost:,} found no room"
-    )
+    own = f" ({link.own:,} are the kernel's own, of IPv6)" if 0 < link.own <= link.read else ""
+    read = f"{link.read:,} read by its program{own}"
+    return f"packets: {read}, {link.written:,} written, {link.lost:,} found no room"
 
 
 def describe_kind(link: TunLink) -> str:

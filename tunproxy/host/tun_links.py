@@ -1,6 +1,7 @@
 """The TUN and TAP devices of this network namespace, whoever made them, as the kernel tells."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final  # Any: pyroute2 has no types
 
 from tunproxy.errors import SystemChangeError
@@ -8,13 +9,19 @@ from tunproxy.host.netlink import IFF_UP
 from tunproxy.host.pyroute import IPRoute, NetlinkError
 
 _TAP: Final = 2  # linux/if_tun.h: IFF_TAP, as IFLA_TUN_TYPE has it
+_SNMP6: Final = Path("/proc/net/dev_snmp6")
+_OF_THE_KERNEL: Final = (
+    "Icmp6OutRouterSolicits", "Icmp6OutNeighborSolicits", "Icmp6OutMLDv2Reports",
+    "Icmp6OutGroupMembResponses", "Icmp6OutGroupMembReductions",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TunLink:
     """A device, and how many packets the program that has it open has read and written.
 
-    lost are packets for which there was no room: the program has not read those before them.
+    lost are packets for which there was no room: the program has not read those before them. own are what the
+    kernel itself has sent there, looking for IPv6 routers and telling of groups, as on every link that is up.
     """
 
     name: str
@@ -26,6 +33,7 @@ class TunLink:
     read: int
     written: int
     lost: int
+    own: int = 0
 
 
 def read_tun_links() -> list[TunLink]:
@@ -50,4 +58,15 @@ def _link(found: Any) -> TunLink:
         read=counts["tx_packets"],
         written=counts["rx_packets"],
         lost=counts["tx_dropped"],
+        own=sent_by_kernel(found.get("ifname")),
     )
+
+
+def sent_by_kernel(name: str, folder: Path = _SNMP6) -> int:
+    """Return how many packets the kernel has sent to a link of its own accord; 0 where nobody counts."""
+    try:
+        lines = (folder / name).read_text().splitlines()
+    except (OSError, UnicodeDecodeError):  # without IPv6
+        return 0
+    counts = dict(line.split(maxsplit=1) for line in lines if len(line.split()) == 2)
+    return sum(int(counts.get(key, 0)) for key in _OF_THE_KERNEL)

@@ -11,6 +11,7 @@ from tunproxy.device.tun import open_tun
 from tunproxy.doctor.devices import (
     Holder,
     choose,
+    describe_counts,
     describe_kind,
     find_holders,
     judge_device,
@@ -33,7 +34,15 @@ def test_device_that_is_read_and_answered_is_fine() -> None:
         ({"holders": ()}, State.BROKEN, "no program has it open", "start the program"),
         ({"holders": (), "sees_all": False}, State.UNKNOWN, "cannot be seen", "sudo"),
         ({"written": 0}, State.BROKEN, "no TCP of its own", "TCP stack"),
-        ({"read": 0}, State.ODD, "no packet was read", "see routes"),
+        ({"read": 0}, State.ODD, "no packet was read: no route", "see routes"),
+        (
+            {"read": 3, "own": 3, "written": 0},
+            State.ODD,
+            "no packet was read but the kernel's own",
+            "see routes",
+        ),
+        ({"read": 0, "own": 2, "written": 0}, State.ODD, "or its program reads nothing", "see routes"),
+        ({"read": 3, "own": 2, "written": 0}, State.BROKEN, "no TCP of its own", "TCP stack"),
         ({"lost": 3}, State.ODD, "does not read fast enough", "txqueuelen"),
     ],
 )
@@ -44,6 +53,13 @@ def test_device_that_is_not_is_told_with_what_mends_it(
     assert found.state is state
     assert says in found.says
     assert mend in found.mend
+
+
+def test_counts_say_which_packets_the_kernel_sends_by_itself() -> None:
+    counts = "packets: 7 read by its program, 5 written, 0 found no room"
+    assert describe_counts(DEVICE.link) == counts
+    told = describe_counts(device(own=2).link)
+    assert told == counts.replace("program", "program (2 are the kernel's own, of IPv6)")
 
 
 def test_device_of_ours_may_say_nothing() -> None:

@@ -3,6 +3,8 @@
 import os
 import socket
 import struct
+import time
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,9 @@ from tests.isolation import isolated, needs_namespaces
 from tunproxy.device.tun import open_tun
 from tunproxy.host.addresses import TUN_IPV4
 from tunproxy.host.netlink import Netlink
-from tunproxy.host.tun_links import read_tun_links
+from tunproxy.host.tun_links import read_tun_links, sent_by_kernel
+
+HAS_IPV6 = Path("/proc/net/if_inet6").exists()
 
 pytestmark = needs_namespaces
 
@@ -32,6 +36,28 @@ def test_device_is_told_as_it_is(is_up: bool) -> None:
         assert (link.name, link.mtu, link.is_up) == ("links0", 1400, is_up)
         assert (link.is_tap, link.has_vnet_header, link.stays) == (False, True, False)
         assert (link.read, link.written, link.lost) == (0, 0, 0)
+        device.close()
+
+    isolated(check)
+
+
+def test_packets_that_the_kernel_sends_by_itself_are_told(tmp_path: Path) -> None:
+    (tmp_path / "tun0").write_text(
+        "ifIndex                         \t4\nIp6OutRequests                  \t9\n"
+        "Icmp6OutMsgs                    \t9\nIcmp6OutEchos                   \t2\n"
+        "Icmp6OutRouterSolicits          \t3\nIcmp6OutMLDv2Reports            \t4\n"
+    )
+    assert sent_by_kernel("tun0", tmp_path) == 7
+    assert sent_by_kernel("tun1", tmp_path) == 0
+
+    def check() -> None:
+        device = open_tun("links0")
+        with Netlink() as net:
+            net.set_link("links0", up=True, mtu=1400)
+        until = time.monotonic() + 20
+        while not read_tun_links()[0].own and HAS_IPV6:  # it asks for routers within a second or so
+            assert time.monotonic() < until
+            time.sleep(0.05)
         device.close()
 
     isolated(check)
