@@ -60,8 +60,7 @@ def audit_host(tun: Tun = "", user: User = "", json: Json = False) -> int:
         raise ConfigError(f"there is no TUN device {which}here: nothing is captured (tunproxy up makes one)")
     with Netlink() as net:
         found = audit(net, links, asking_user() if uid is None else uid)
-    portal = judge_portal()
-    return _show([*found, *([portal] if portal is not None else [])], as_json=json)
+    return _show([*found, judge_portal()], as_json=json)
 
 
 def user_id(user: str) -> int | None:

@@ -16,7 +16,9 @@ from tunproxy.host.network_manager import NAME as NETWORK_MANAGER
 from tunproxy.host.resolver import nameservers, read_host_settings
 from tunproxy.host.surroundings import FAR_IPV4, FAR_IPV6
 
-_PORTAL: Final = 2  # NMConnectivityState: NM_CONNECTIVITY_PORTAL
+_SUBJECT: Final = "captive portal"
+_NOT_LOOKED: Final = 0  # NMConnectivityState: NM_CONNECTIVITY_UNKNOWN
+_PORTAL: Final = 2  # NM_CONNECTIVITY_PORTAL
 _PATH: Final = "/org/freedesktop/NetworkManager"
 
 TCP, UDP, ICMP, ICMPV6 = socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6
@@ -66,31 +68,40 @@ def judge_kind(net: Netlink, kind: Kind, family: str, target: str, links: Sequen
     return Finding(subject, State.BROKEN, f"leaks: it goes out at {way.link}", evidence)
 
 
-def judge_portal() -> Finding | None:
-    """Say whether a captive portal stands before the network, where NetworkManager knows; None elsewhere."""
-    return asyncio.run(_judge_portal()) if has_bus() else None
+def judge_portal() -> Finding:
+    """Say whether a captive portal stands before the network, as far as NetworkManager knows."""
+    if not has_bus():
+        return _unknown("there is no system bus, over which NetworkManager would tell")
+    return asyncio.run(look_for_portal())
 
 
-async def _judge_portal() -> Finding | None:
+async def look_for_portal() -> Finding:
+    """Ask NetworkManager, over the system bus, whether a captive portal stands before the network."""
     try:
         bus = await connect()
-    except SystemChangeError:
-        return None
+    except SystemChangeError as error:
+        return _unknown(str(error))
     try:
         return await _ask_portal(bus)
+    except SystemChangeError as error:
+        return _unknown(str(error))
     finally:
         bus.close()
 
 
-async def _ask_portal(bus: SystemBus) -> Finding | None:
-    try:
-        if not await bus.is_here(NETWORK_MANAGER):
-            return None
-        state = (await bus.properties(NETWORK_MANAGER, _PATH, NETWORK_MANAGER)).get("Connectivity")
-    except SystemChangeError as error:
-        return Finding("captive portal", State.UNKNOWN, str(error))
+async def _ask_portal(bus: SystemBus) -> Finding:
+    if not await bus.is_here(NETWORK_MANAGER):
+        return _unknown("NetworkManager, which would, does not run")
+    state = (await bus.properties(NETWORK_MANAGER, _PATH, NETWORK_MANAGER)).get("Connectivity")
+    evidence = (f"Connectivity {state}",)
+    if state == _NOT_LOOKED:
+        return _unknown("NetworkManager's check of connectivity is off, or has not ended", evidence)
     if state != _PORTAL:
-        return Finding("captive portal", State.FINE, "NetworkManager sees none", (f"Connectivity {state}",))
+        return Finding(_SUBJECT, State.FINE, "NetworkManager sees none", evidence)
     says = "NetworkManager sees one: nothing but its page answers until somebody logs in there"
     mend = "log in with a browser of an excluded user ([capture] exclude-users), or stop tunproxy meanwhile"
-    return Finding("captive portal", State.ODD, says, (f"Connectivity {state}",), mend)
+    return Finding(_SUBJECT, State.ODD, says, evidence, mend)
+
+
+def _unknown(why: str, evidence: tuple[str, ...] = ()) -> Finding:
+    return Finding(_SUBJECT, State.UNKNOWN, f"nobody looks for one: {why}", evidence)

@@ -116,7 +116,10 @@ def _judge_front(net: Netlink) -> list[Finding]:
         if front:
             which = "a policy rule of others is" if len(front) == 1 else f"{len(front)} rules of others are"
             says = f"{which} asked before ours ({name}): another VPN, mostly"
-            found.append(Finding("routes", State.ODD, says, tuple(map(describe_rule, front)), "ip rule"))
+            ip = "ip -6 rule" if family == socket.AF_INET6 else "ip rule"
+            away = "; ".join(f"{ip} delete pref {each}" for each in sorted({each.priority for each in front}))
+            mend = f"{ip} shows what it is about; stop whose it is, or: {away}"
+            found.append(Finding("routes", State.ODD, says, tuple(map(describe_rule, front)), mend))
         if net.rules(family, PRIORITIES) and not net.count_routes(TABLE):
             says = f"policy rules of a tunproxy that was killed lead into an empty table ({name}): harmless"
             found.append(Finding("routes", State.ODD, says, (), "tunproxy rescue"))

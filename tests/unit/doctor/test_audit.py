@@ -1,13 +1,19 @@
 """Which packets would leak."""
 
+import asyncio
+from pathlib import Path
 from typing import cast
 
 import pytest
+from dbus_fast import Variant
 
 from tests.unit.doctor.looks import Ways
+from tests.unit.host.buses import Peer, system_bus
 from tunproxy.doctor import audit
 from tunproxy.doctor.finding import State
+from tunproxy.host.bus import VARIABLE
 from tunproxy.host.netlink import Netlink, Way
+from tunproxy.host.network_manager import NAME
 
 INTO = Way("tun0", "", "")
 
@@ -44,4 +50,48 @@ def test_resolvers_are_asked_about_but_for_those_on_this_host(monkeypatch: pytes
 
 def test_portal_is_not_looked_for_without_a_bus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "has_bus", lambda: False)
-    assert audit.judge_portal() is None
+    found = audit.judge_portal()
+    assert (found.state, found.says) == (
+        State.UNKNOWN,
+        "nobody looks for one: there is no system bus, over which NetworkManager would tell",
+    )
+
+
+@pytest.mark.needs("dbus-daemon")
+@pytest.mark.parametrize(
+    ("connectivity", "state", "says"),
+    [
+        (None, State.UNKNOWN, "nobody looks for one: NetworkManager, which would, does not run"),
+        (0, State.UNKNOWN, "check of connectivity is off"),
+        (2, State.ODD, "NetworkManager sees one"),
+        (4, State.FINE, "NetworkManager sees none"),
+    ],
+)
+def test_portal_is_told_as_network_manager_sees_it(
+    connectivity: int | None, state: State, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check(address: str) -> None:
+        peer = Peer()
+        if connectivity is not None:
+            peer.properties["/org/freedesktop/NetworkManager"] = {"Connectivity": Variant("u", connectivity)}
+            await peer.appear(address, NAME)
+        found = await audit.look_for_portal()
+        assert (found.subject, found.state) == ("captive portal", state)
+        assert says in found.says
+        assert ("exclude-users" in found.mend) is (state is State.ODD)
+        if connectivity is not None:
+            assert found.evidence == (f"Connectivity {connectivity}",)
+            peer.vanish()
+
+    with system_bus(tmp_path) as address:
+        monkeypatch.setenv(VARIABLE, address)
+        asyncio.run(check(address))
+
+
+def test_portal_is_unknown_where_the_bus_cannot_be_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, f"unix:path={tmp_path / 'none'}")
+    found = audit.judge_portal()
+    assert found.state is State.UNKNOWN
+    assert "nobody looks for one: " in found.says

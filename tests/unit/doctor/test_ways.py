@@ -91,5 +91,9 @@ def test_rules_in_front_of_ours_are_told() -> None:
             found = ways.judge_ways(net, [link.name for link in read_tun_links()], 0)
         front = [each for each in found if "is asked before ours" in each.says]
         assert [each.evidence for each in front] == [("priority 100: table 51820, wg-quick's",)]
+        assert front[0].mend.endswith(": ip rule delete pref 100")
+        subprocess.run(front[0].mend.rpartition(": ")[2].split(), check=True, timeout=10)
+        with Netlink() as net:
+            assert "is asked before ours" not in str(ways.judge_ways(net, [], 0))
 
     isolated(check)
