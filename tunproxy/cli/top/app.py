@@ -32,6 +32,7 @@ from tunproxy.progress import is_seen
 
 # our choices
 EXPLAIN_SECONDS: Final = 0.3  # the cursor rests so long before anybody is asked
+LATE_SECONDS: Final = 0.2  # in which letters may come that were typed before Enter
 HANG_UP_SECONDS: Final = 1.0  # between two looks at whether the terminal is there
 STDIN_FD: Final = 0
 
@@ -227,13 +228,25 @@ class TopApp(App[None]):
             self._mistake = ""
         except ConfigError as error:  # perhaps it is not all written yet
             self._mistake = str(error)
+        if not self._filter.is_open:
+            self._tell_mistake_soon()
         self.redraw()
 
     def action_keep_filter(self) -> None:
         self._filter.end()
-        self._mistake = ""
+        self._tell_mistake_soon()
         self._draw_head()
         self.screen.set_focus(self.table)
+
+    def _tell_mistake_soon(self) -> None:
+        """Say what is wrong with a filter that somebody took for ready, once all that was typed has come."""
+        self.set_timer(LATE_SECONDS, self._tell_mistake)
+
+    def _tell_mistake(self) -> None:
+        if self._mistake and not self._filter.is_open:
+            self.notify(self._mistake, severity="warning")
+            self._mistake = ""
+            self._draw_head()
 
     def action_drop_filter(self) -> None:
         self._filter.drop()

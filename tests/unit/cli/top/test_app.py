@@ -174,6 +174,32 @@ def test_filter_that_is_not_all_written_yet_changes_nothing(monkeypatch: pytest.
     use(monkeypatch, talk)
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_filter_that_is_wrong_when_it_is_ready_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, is_late: bool
+) -> None:
+    """Letters may come after Enter where all is typed at once, as over a slow line."""
+
+    async def talk(world: World, pilot: "Pilot[None]") -> None:
+        said: list[str] = []
+        monkeypatch.setattr(world.app, "notify", lambda words, **how: said.append(words))
+        await pilot.press("slash", *("mai" if is_late else "port:x"))
+        if is_late:
+            world.app._filter.end()
+            for text in ("port:", "port:x"):
+                world.app._filter.value = text
+        else:
+            await pilot.press("enter")
+        await until(pilot, lambda: said)
+        await until(pilot, lambda: "cannot use the filter" not in world.head())
+        assert len(said) == 1
+        assert said[0].startswith("cannot use the filter 'port:x'")
+        await pilot.press("slash", "escape")
+        assert (world.app.view.text, sorted(world.numbers())) == ("", [1, 2, 3])
+
+    use(monkeypatch, talk)
+
+
 def test_group_is_entered(monkeypatch: pytest.MonkeyPatch) -> None:
     async def talk(world: World, pilot: "Pilot[None]") -> None:
         await pilot.press("2", "down", "enter")
