@@ -35,7 +35,7 @@ REFUSED: Final = (
     ("POST", "/restart", "restart it with tunproxy, or with systemctl restart tunproxy"),
     ("POST", "/upgrade", "upgrade it as you have installed it"),
     ("POST", "/upgrade/ui", "upgrade it as you have installed it: pip install -U 'tunproxy[dashboard]'"),
-    ("POST", "/upgrade/geo", "files of rules are updated by whoever wrote them there, and read when saved"),
+    ("POST", "/upgrade/geo", "update them with tunproxy rules update; they are read when they are saved"),
 )
 
 

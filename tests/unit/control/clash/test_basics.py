@@ -56,7 +56,7 @@ def test_reload_happens_or_says_why_not(tmp_path: Path) -> None:
         rig.reloader.error = ReloadError("tunproxy.toml:2:4: unknown rule type")
         found = await rig.ask("PUT", "/configs", {}, 400)
         assert found == {"message": "tunproxy.toml:2:4: unknown rule type"}
-        assert "updated by whoever" in (await rig.ask("POST", "/configs/geo", {}, 400))["message"]
+        assert "tunproxy rules update" in (await rig.ask("POST", "/configs/geo", {}, 400))["message"]
         await rig.get("/restart", 405)
 
     talk(tmp_path, conversation)
