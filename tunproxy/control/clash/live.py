@@ -107,7 +107,7 @@ class Live:
         return await self._streams.send(request, self._sizes())
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
-        level = LEVELS.get(request.query.get("level", self._level()).lower())
+        level = LEVELS.get((request.query.get("level") or self._level()).lower())
         if level is None:
             raise body_invalid()
         is_structured = request.query.get("format") == "structured"

@@ -65,7 +65,7 @@ def interval_of(request: web.Request, least: float) -> float:
 
     Raises Refusal.
     """
-    text = request.query.get("interval", str(round(USUAL_INTERVAL * 1000)))
+    text = request.query.get("interval") or str(round(USUAL_INTERVAL * 1000))
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 10):
         raise body_invalid()
     return min(max(int(text) / 1000, least), LONGEST_INTERVAL)
