@@ -10,11 +10,13 @@ from typing import Any
 from unittest import mock
 
 from tunproxy.cli.top import app as program
+from tunproxy.cli.top import asking
 from tunproxy.cli.top.flows import LiveFlows
 from tunproxy.cli.top.view import View
 
 SIZE = (100, 26)
 LOOKS = 30
+EXPLAINED = 2  # the number of the flow that the pane is about
 FLOWS = (  # process, name, port, protocol, rule, way, octets a second up and down
     ("apt", "deb.example", 80, "tcp", "DOMAIN-SUFFIX,deb.example,DIRECT", "direct", 9_000, 4_100_000),
     ("firefox", "video.example", 443, "tcp", "MATCH,work", "work → node-3", 21_000, 1_300_000),
@@ -30,7 +32,11 @@ RECORD: dict[str, Any] = {
     "inputs": {
         "name": {"value": "video.example", "from": "dns", "others": [], "why": ""},
         "address": {"value": "203.0.113.7", "from": "client", "others": [], "why": ""},
-        "process": None,
+        "process": {
+            "name": "firefox", "path": "/usr/bin/firefox", "uid": 1000, "cgroup": None, "unit": None,
+            "app": None, "pid": 2114, "argv0": None, "slice": None, "container": None,
+            "container_name": None, "why": "",
+        },
         "time": None,
         "protocol_spoken": None,
     },
@@ -45,7 +51,7 @@ RECORD: dict[str, Any] = {
         "rule": {"number": 4, "list": None, "text": "MATCH,work", "file": "tunproxy.toml", "line": 9},
     },
     "dials": [{"where": "node-3", "milliseconds": 31.2, "failure": ""}],
-    "open": {"seconds": 95.0, "octets_up": 1_995_000, "octets_down": 123_500_000},
+    "open": None,  # which is what the flow has carried
     "closed": None,
 }  # fmt: skip
 
@@ -77,7 +83,9 @@ async def draw() -> str:
         octets = [[number, *both] for number, both in carried.items()]
         told = {"seconds": float(second), "has_more": False, "rows": [], "octets": octets, "gone": []}
         flows.take(told)
-    with mock.patch.object(program, "Feed"), mock.patch.object(program, "fetch_flow", return_value=RECORD):
+    up, down = carried[EXPLAINED]
+    record = RECORD | {"open": {"seconds": 7.5 * EXPLAINED**2, "octets_up": up, "octets_down": down}}
+    with mock.patch.object(program, "Feed"), mock.patch.object(asking, "fetch_flow", return_value=record):
         app = program.TopApp(View(flows), "", "", 1.0)
         async with app.run_test(size=SIZE) as pilot:
             app._who = "tunproxy0"

@@ -1,6 +1,9 @@
 """The terminal program, driven key by key without a terminal."""
 
 import asyncio
+import html
+import importlib.util
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from tunproxy.errors import TunproxyError
 
 # nothing that draws is compiled, and tests/system/test_top.py runs all of it as it is installed
 pytestmark = pytest.mark.interpreted_only("textual draws the same, whatever is compiled")
+ROOT = Path(__file__).resolve().parents[4]
 Talk = Callable[["World", "Pilot[None]"], Awaitable[None]]
 FOUND = Found(Path("/run/tun0.sock"), ALIVE, 7)
 ROWS = (
@@ -402,3 +406,26 @@ def test_keys_that_come_all_at_once_mean_what_they_would_one_by_one(monkeypatch:
         assert world.app.view.text == ""
 
     use(monkeypatch, talk)
+
+
+def words_of(picture: str) -> str:
+    """Return what is written in a picture, a line each."""
+    rows: dict[str, list[str]] = {}
+    for place, words in re.findall(r'<text [^>]*\by="([\d.]+)"[^>]*>(.*?)</text>', picture):
+        rows.setdefault(place, []).append(html.unescape(words).replace("\xa0", " "))
+    return "\n".join("".join(parts).rstrip() for parts in rows.values())
+
+
+def test_picture_in_the_docs_is_what_is_drawn() -> None:
+    """But for the flows' ages, which are those of the moment."""
+    spec = importlib.util.spec_from_file_location("top_picture", ROOT / "packaging" / "top_picture.py")
+    assert spec is not None
+    assert spec.loader is not None
+    drawing = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drawing)
+    drawn, shown = (
+        [line for line in words_of(text).splitlines() if not re.match(r" *\d+ +\d+ [smh] ", line)]
+        for text in (asyncio.run(drawing.draw()), (ROOT / "docs" / "top.svg").read_text())
+    )
+    assert drawn == shown
+    assert any(line.startswith("flow 2: tcp to video.example:443 goes through") for line in shown)
