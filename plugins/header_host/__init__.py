@@ -40,9 +40,9 @@ def contribute_options() -> type:
 @hookimpl
 def decide_flow(info: FlowInfo, upstreams: Mapping[str, Upstream], options: Options) -> Verdict | None:
     """Send a flow whose name is known to the upstream of the first pattern that it matches."""
-    if info.host:
+    if info.name:
         for pattern, upstream in options.hosts.items():
-            if fnmatchcase(info.host.lower(), pattern.lower()):
+            if fnmatchcase(info.name.lower(), pattern.lower()):
                 return upstreams[upstream].verdict_for(info, f"header_host {pattern}")
     return None
 

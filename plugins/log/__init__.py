@@ -71,7 +71,7 @@ def _over(flow: FlowClosed) -> dict[str, Any]:
 
 
 def _ends(number: int, info: FlowInfo) -> dict[str, Any]:
-    return {"flow": number, "ends": str(info), "host": info.host}
+    return {"flow": number, "ends": str(info), "host": info.name}
 
 
 def _write(options: Options, records: Iterable[dict[str, Any]]) -> None:

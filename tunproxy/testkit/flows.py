@@ -14,12 +14,13 @@ CLIENT_PORT: Final = 40_000
 _NAMED: Final = (198 << 24) + (51 << 16) + (100 << 8)  # 198.51.100.0/24 is for examples (RFC 5737)
 
 
-def make_flow(protocol: str, client: str, target: str, *, host: str = "") -> FlowInfo:
+def make_flow(protocol: str, client: str, target: str, *, host: str = "", name: str = "") -> FlowInfo:
     """Return a flow as a plugin would be asked about it; client and target are ``host:port``.
 
     The client is an address, its port 40000 unless given. The target is an address or a name: a name
-    becomes the flow's host, as if a look-up had been seen, and gets an address out of 198.51.100.0/24,
-    always the same. IPv6 addresses with a port are in brackets. A ping has no ports. Raises ValueError.
+    becomes the flow's host, as if it had been given a fake address, and gets one out of 198.51.100.0/24,
+    always the same. With name, DNS has told the client that the target has that name. IPv6 addresses with a
+    port are in brackets. A ping has no ports. Raises ValueError.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"there is no protocol {protocol!r} ({', '.join(PROTOCOLS)})")
@@ -37,9 +38,12 @@ def make_flow(protocol: str, client: str, target: str, *, host: str = "") -> Flo
         address = ipaddress.IPv6Address(b"\x20\x01\x0d\xb8" + bytes(8) + address.packed)
     if len(packed_client) != len(address.packed):
         raise ValueError(f"{client_host} and {address} are not of one family")
-    name = host or ("" if is_address(target_host) else target_host.lower().rstrip("."))
+    host = host or ("" if is_address(target_host) else target_host.lower().rstrip("."))
     port = CLIENT_PORT if client_port is None else client_port
-    return FlowInfo(protocol, packed_client, port, address.packed, target_port, name)
+    info = FlowInfo(protocol, packed_client, port, address.packed, target_port, host)
+    if name:
+        info.name, info.name_from = name, "dns"
+    return info
 
 
 def make_facts(info: FlowInfo, **known: object) -> Facts:
@@ -49,8 +53,8 @@ def make_facts(info: FlowInfo, **known: object) -> Facts:
     for a field that facts do not have.
     """
     facts = Facts(info.protocol, info.client, info.client_port, info.target, info.target_port)
-    facts.host = info.host
-    facts.host_from = "given" if info.host else ""
+    facts.host = info.name
+    facts.host_from = info.name_from
     for name, value in known.items():
         if not hasattr(facts, name):
             raise AttributeError(f"facts have no {name!r}")

@@ -35,6 +35,13 @@ def test_name_decides(target: str, upstream: str, module: ModuleType) -> None:
         assert (verdict.upstream if verdict else "") == upstream
 
 
+def test_name_that_dns_has_told_decides(module: ModuleType) -> None:
+    with PluginRunner(module, HOSTS, upstreams=UPSTREAMS) as plugin:
+        verdict = plugin.decide(make_flow("tcp", "10.0.0.2", "192.0.2.7:443", name="www.example.org"))
+        assert verdict is not None
+        assert verdict.upstream == "work"
+
+
 def test_upstream_that_is_not_there_is_a_fault(module: ModuleType) -> None:
     runner = PluginRunner(module, HOSTS, upstreams=UPSTREAMS)
     with runner as plugin, pytest.raises(PluginFault, match="KeyError: 'vpn'"):

@@ -12,7 +12,7 @@ from tunproxy.errors import ConfigError
 from tunproxy.testing import FlowClosed, FlowOpened, PluginRunner, make_flow
 
 PLUGIN = importlib.import_module("tunproxy_plugins.log")
-INFO = make_flow("tcp", "10.0.0.2", "192.0.2.7:443", host="www.example.org")
+INFO = make_flow("tcp", "10.0.0.2", "192.0.2.7:443", name="www.example.org")
 OPENED = FlowOpened(7, INFO, "work", "converse", "rule 3", 1_700_000_000.0)
 CLOSED = FlowClosed(7, INFO, "work", 1_700_000_002.5, 2.5, 100, 2000, "closed")
 

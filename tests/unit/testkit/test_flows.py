@@ -28,6 +28,12 @@ def test_make_flow_to_a_name_has_it_as_host_and_an_address_for_examples() -> Non
     assert make_flow("tcp", "10.0.0.2", "192.0.2.7:80", host="a.example").host == "a.example"
 
 
+def test_make_flow_whose_name_dns_has_told_goes_to_its_target() -> None:
+    info = make_flow("tcp", "10.0.0.2", "192.0.2.7:443", name="www.example.org")
+    assert (info.name, info.name_from, info.host) == ("www.example.org", "dns", "")
+    assert (make_facts(info).host, make_facts(info).host_from) == ("www.example.org", "dns")
+
+
 @pytest.mark.parametrize(
     ("protocol", "client", "target", "why"),
     [
