@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from typing import Any, Final
 from tunproxy.plugin.discovery import Found, find_file, find_installed
 from tunproxy.plugin.manager import Plugins
 from tunproxy.plugin.settings import PluginEntry, PluginSettings
+from tunproxy.secret import Secret
 
 # our choices
 TIME_LIMIT: Final = 30.0  # seconds for one plugin
@@ -48,7 +49,7 @@ def examine(name: str, path: str, group: str, options: dict[str, object]) -> dic
     """Import a plugin into this process and return what a Diagnosis has, as far as it got."""
     settings = PluginSettings(plugins={name: PluginEntry(options=options)})
     plugins = Plugins(settings)
-    found = find_file(Path(path)) if path else _installed(name, group)
+    found = find_file(Path(path)) if path else _installed(name, group, settings)
     started = time.perf_counter()
     is_loaded = plugins.load(found)
     took = time.perf_counter() - started
@@ -81,12 +82,12 @@ def _diagnose(found: Found, settings: PluginSettings, time_limit: float) -> Diag
         "name": found.name,
         "path": str(found.path or ""),
         "group": found.group,
-        "options": dict(settings.entry(found.name).options),
+        "options": settings.entry(found.name).options,
     }
     try:
         ended = subprocess.run(
             [sys.executable, "-P", "-m", "tunproxy.plugin.doctor"],
-            input=json.dumps(request, default=str),
+            input=json.dumps(request, default=_plain),
             capture_output=True,
             text=True,
             timeout=time_limit,
@@ -113,8 +114,14 @@ def _diagnose(found: Found, settings: PluginSettings, time_limit: float) -> Diag
     )
 
 
-def _installed(name: str, group: str) -> Found:
-    settings = PluginSettings()
+def _plain(value: object) -> object:
+    """Return what JSON can say of an option. A secret goes through a pipe to a process of ours, as it is."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.reveal() if isinstance(value, Secret) else str(value)
+
+
+def _installed(name: str, group: str, settings: PluginSettings) -> Found:
     return next(found for found in find_installed(settings, group) if found.name == name)
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tunproxy.plugin.discovery import Found, find_file, find_in_folder
+from tunproxy.control.config.schema import Options
+from tunproxy.plugin.discovery import Found, find_file, find_in_folder, find_installed
 from tunproxy.plugin.doctor import as_document, diagnose
 from tunproxy.plugin.settings import PluginEntry, PluginSettings
+from tunproxy.secret import Secret
 
 GOOD = """
 from dataclasses import dataclass
@@ -65,6 +67,43 @@ def test_diagnose_says_what_is_wrong(source: str, why: str, tmp_path: Path) -> N
     settings = PluginSettings(plugins={"p": PluginEntry(options={"x": 1})})
     (diagnosis,) = diagnose([found(tmp_path, source)], settings)
     assert why in "; ".join(diagnosis.problems)
+
+
+def test_diagnose_gives_a_plugin_its_options_as_they_are(tmp_path: Path) -> None:
+    source = """
+from collections.abc import Mapping
+from dataclasses import dataclass
+from tunproxy.plugin.api import ConfigError, Secret, hookimpl
+
+@dataclass(frozen=True)
+class Options:
+    token: Secret
+    names: Mapping[str, str]
+
+@hookimpl
+def contribute_options():
+    return Options
+
+@hookimpl
+def contribute_upstreams(options):
+    if options.token.reveal() != "a secret":
+        raise ConfigError("another token")
+    if options.names != {"nas.lab": "10.0.0.1"}:
+        raise ConfigError("other names")
+"""
+    options = Options({"token": Secret("a secret"), "names": Options({"nas.lab": "10.0.0.1"})})
+    settings = PluginSettings(plugins={"p": PluginEntry(options=options)})
+    (diagnosis,) = diagnose([found(tmp_path, source)], settings)
+    assert (diagnosis.problems, len(diagnosis.hooks)) == ((), 2)
+
+
+@pytest.mark.parametrize("name", ["header_host", "log"])
+def test_diagnose_imports_an_optional_plugin_that_is_turned_on(name: str) -> None:
+    settings = PluginSettings(plugins={name: PluginEntry()})
+    wanted = [each for each in find_installed(settings) if each.name == name]
+    (diagnosis,) = diagnose(wanted, settings)
+    assert diagnosis.hooks
+    assert (diagnosis.problems, diagnosis.remarks) == ((), ())
 
 
 def test_diagnose_names_everything_that_is_wrong(tmp_path: Path) -> None:
