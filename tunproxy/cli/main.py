@@ -1,6 +1,7 @@
 """The command ``tunproxy``."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -34,6 +35,15 @@ from tunproxy.progress import showing
 
 USAGE_ERROR = 2
 COMPLETION = "_TUNPROXY_COMPLETE"  # the variable by which the scripts for shells ask
+# what the command line library says, in its versions that we know; and what it says without a hint
+_WORDS = {
+    r"\. Did you mean (.*)\?$": r" (did you mean \1?)",
+    r"\(Possible options: (.*)\)$": r"(did you mean \1?)",
+    r"argument\(s\) \((.*)\)$": r"argument \1",
+    "Input should be a valid integer.*": "not a whole number",
+    "Input should be ": "must be ",
+}
+_BARE = ("No such", "Missing", "Got unexpected")
 
 app = typer.Typer(
     name="tunproxy",
@@ -101,7 +111,8 @@ def run(arguments: Sequence[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help, in many lines
             typer.echo(error.format_message(), err=True)
             return USAGE_ERROR
-        _tell(_one_line(error.format_message()))
+        context = getattr(error, "ctx", None)
+        _tell(_one_line(error.format_message(), context.command_path if context is not None else ""))
         return USAGE_ERROR
     return code if isinstance(code, int) else 0
 
@@ -332,7 +343,11 @@ def _tell(line: str) -> None:
     tell(line, WARNING if line.startswith("warning: ") else ERROR)
 
 
-def _one_line(message: str) -> str:
-    """Return a library's message in the form of ours."""
+def _one_line(message: str, command: str) -> str:
+    """Return a library's message about how a command was called in the form of ours."""
     words = " ".join(message.split()).removesuffix(".")
+    for theirs, ours in _WORDS.items():
+        words = re.sub(theirs, ours, words)
+    if command and words.startswith(_BARE) and "did you mean" not in words:
+        words += f" (see {command} --help)"
     return words[:1].lower() + words[1:]
