@@ -158,8 +158,16 @@ def network_of(text: str) -> Network:
     try:
         return ip_network(text)
     except ValueError as error:
-        words = str(error)
-        raise ConfigError(f"{words[:1].lower()}{words[1:]}") from error
+        raise ConfigError(f"cannot use {text!r}: {why_no_network(text)}") from error
+
+
+def why_no_network(text: str) -> str:
+    """Return why text writes no network in CIDR notation, and what would."""
+    try:
+        meant = ip_network(text, strict=False)
+    except ValueError:
+        return "not a network (such as 10.0.0.0/8)"
+    return f"the address has bits behind its prefix (write {meant})"
 
 
 def mark_of(said: str | int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final, TypeVar  # Any: fields of a dataclass, by name
 
-from tunproxy.control.capture import CaptureOptions
+from tunproxy.control.capture import CaptureOptions, why_no_network
 from tunproxy.control.log_options import LogOptions
 from tunproxy.device.tun import check_name
 from tunproxy.errors import ConfigError
@@ -195,7 +195,7 @@ def parse_network(text: str) -> Network:
     try:
         return ip_network(text)
     except ValueError as error:
-        raise ConfigError(f"cannot route {text!r}: {_lower(error)}") from error
+        raise ConfigError(f"cannot route {text!r}: {why_no_network(text)}") from error
 
 
 def parse_host_address(text: str) -> IPv4Address | IPv6Address:
@@ -203,14 +203,11 @@ def parse_host_address(text: str) -> IPv4Address | IPv6Address:
     try:
         address = ip_address(text)
     except ValueError as error:
-        raise ConfigError(f"cannot use {text!r} as host address: {_lower(error)}") from error
+        raise ConfigError(
+            f"cannot use {text!r} as host address: not an address (such as 10.9.8.7)"
+        ) from error
     if address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local:
         raise ConfigError(f"cannot use {text!r} as host address: must be an ordinary unicast address")
     if address in (TUN_IPV4.ip, TUN_IPV6.ip):
         raise ConfigError(f"cannot use {text!r} as host address: it is the command's own")
     return address
-
-
-def _lower(error: ValueError) -> str:
-    text = str(error)
-    return text[:1].lower() + text[1:]

@@ -59,7 +59,10 @@ def test_marks_that_cannot_be(said: str | int) -> None:
 
 
 def test_network_that_cannot_be_says_why() -> None:
-    with pytest.raises(ConfigError, match=r"^10\.0\.0\.1/8 has host bits set$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^cannot use '10\.0\.0\.1/8': the address has bits behind its prefix \(write 10\.0\.0\.0/8\)$",
+    ):
         network_of("10.0.0.1/8")
 
 
@@ -117,8 +120,16 @@ def test_command_line_comes_before_the_configuration() -> None:
 @pytest.mark.parametrize(
     ("options", "key", "why"),
     [
-        (CaptureOptions(include_networks=("x",)), ("include-networks", 0), "'x' does not appear to be"),
-        (CaptureOptions(exclude_networks=("::/0", "1/2/3")), ("exclude-networks", 1), "'1/2/3' does not"),
+        (
+            CaptureOptions(include_networks=("x",)),
+            ("include-networks", 0),
+            "cannot use 'x': not a network (such as 10.0.0.0/8)",
+        ),
+        (
+            CaptureOptions(exclude_networks=("::/0", "1/2/3")),
+            ("exclude-networks", 1),
+            "cannot use '1/2/3': not a network",
+        ),
         (CaptureOptions(include_users=("?",)), ("include-users", 0), "there is no user '?'"),
         (CaptureOptions(exclude_users=(1, "2-1")), ("exclude-users", 1), "'2-1' is an empty range"),
         (
