@@ -22,6 +22,23 @@ _LIKE: Final = "it must be like socks5://user:password@host:port"
 _STEP: Final = re.compile(r"\.([\w-]+)|\[(\d+)\]")
 _SECRET_OPTIONS: Final = ("password", "key_password", "psk")
 
+# what the library calls kinds of values, in words of people who write a configuration
+KINDS: Final = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "nothing",
+    "array": "a list",
+    "object": "a table",
+    "dict": "a table",
+    "list": "a list",
+    "Secret": 'a string, { env = "NAME" } or { file = "PATH" }',
+    "secret": 'a string, { env = "NAME" } or { file = "PATH" }',
+}
+_QUOTED: Final = re.compile(r"`([^`]+)`")
+_MISSING: Final = re.compile(r"[Oo]bject missing required field `([^`]+)`")
+
 URL_NAME: Final = "upstream"  # what an upstream from the command line is called
 
 
@@ -111,7 +128,7 @@ def build_from_url(
         why = f"there is none (there are: {', '.join(known)})"
         raise ConfigError(f"cannot use an upstream of type {parts.scheme!r}: {why}")
     beyond = parts.path.strip("/") + parts.query + ("" if kind.has_tag else parts.fragment)
-    if "@" in beyond and "@" not in parts.netloc:  # what was meant as the password's ends the netloc
+    if "@" in parts.path or ("@" in beyond and "@" not in parts.netloc):  # the netloc ends in the password
         raise ConfigError("cannot use this upstream URL: / ? # in user or password must be %2F %3F %23")
     try:
         port = parts.port
@@ -176,6 +193,16 @@ def convert_table(
     return converted
 
 
+def in_words(message: str) -> str:
+    """Return what the library says of a value that it cannot convert, in words of ours."""
+    message = _MISSING.sub(r"'\1' is missing", message)
+    return _QUOTED.sub(lambda found: _alternatives(found[1]), message)
+
+
+def _alternatives(kinds: str) -> str:
+    return " or ".join(KINDS.get(kind.strip(), kind.strip()) for kind in kinds.split("|"))
+
+
 def _from_text(value: str, kind: object) -> object:
     """Return value as what a field of this type wants, where it can only be meant so."""
     if kind in (bool, "bool", TlsOptions | bool) and value.lower() in (
@@ -198,7 +225,7 @@ def _decode(files: Mapping[str, bytes], kind: type, value: object) -> object:
         return value if isinstance(value, OptionFile) else option_file(value, files)
     if kind is Secret and isinstance(value, (str, Secret)):
         return value if isinstance(value, Secret) else Secret(value)
-    raise TypeError(f"expected {kind.__name__.lower()}, got {type(value).__name__}")
+    raise TypeError(f"expected `{kind.__name__}`, got `{type(value).__name__}`")
 
 
 def _path(error: msgspec.ValidationError) -> list[str | int]:
@@ -210,6 +237,7 @@ def _path(error: msgspec.ValidationError) -> list[str | int]:
 def _worded(error: msgspec.ValidationError) -> str:
     """Return the library's words in the form of ours: where first, then what."""
     words, _, where = str(error).partition(" - at `$.")
+    words = in_words(words)
     words = words[:1].lower() + words[1:]
     where = where.rstrip("`")
     if where and words.startswith(UNREAD):

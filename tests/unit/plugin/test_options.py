@@ -31,8 +31,8 @@ def test_build_options_takes_a_secret_that_was_read_already() -> None:
     [
         (Options, {"server": "a", "prots": []}, r"no option 'prots' \(did you mean 'ports'\?\)", ("prots",)),
         (Options, {"server": "a", "zzz": 1}, r"no option 'zzz' \(it has: server, ports, token\)", ("zzz",)),
-        (Options, {}, "missing required field `server`", ()),
-        (Options, {"server": "a", "ports": [1, "x"]}, r"ports\[1\]: expected `int`", ("ports", 1)),
+        (Options, {}, "'server' is missing", ()),
+        (Options, {"server": "a", "ports": [1, "x"]}, r"ports\[1\]: expected a whole number", ("ports", 1)),
         (None, {"x": 1}, "has no options, but 'x' is given", ("x",)),
     ],
 )

@@ -70,19 +70,19 @@ def test_build_takes_what_is_given_and_defaults_for_the_rest() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({}, "missing required field `server`"),
+        ({}, "'server' is missing"),
         (
             {"server": "a", "prot": 1},
             "echo has no option 'prot' (it has: fast, password, port, server, user)",
         ),
-        ({"server": "a", "port": "x"}, "port: expected `int`, got `str`"),
-        ({"server": "a", "password": 7}, "password: expected secret, got int"),
+        ({"server": "a", "port": "x"}, "port: expected a whole number, got a string"),
+        ({"server": "a", "password": 7}, "password: expected a string, {"),
     ],
 )
 def test_build_says_which_option_is_wrong(table: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         KIND.build("work", table)
-    assert f"upstream 'work': {message}" in str(caught.value).replace("object ", "")
+    assert f"upstream 'work': {message}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_url_becomes_options(url: str, expected: Options) -> None:
         ("echo://h/path", "a proxy has no path"),
         ("echo://[::1", "an IPv6 address stands in [ ]"),
         ("echo://h?speed=9", "echo has no option 'speed'"),
-        ("echo://h?fast=maybe", "fast: expected `bool`, got `str`"),
+        ("echo://h?fast=maybe", "fast: expected true or false, got a string"),
     ],
 )
 def test_url_that_makes_no_sense_is_explained(url: str, message: str) -> None:
@@ -128,6 +128,7 @@ def test_url_that_makes_no_sense_is_explained(url: str, message: str) -> None:
     [
         ("echo://joe:hunt/er2@h:1", "/ ? # in user or password must be %2F %3F %23"),
         ("echo://joe:hunt#er2@h:1", "/ ? # in user or password must be %2F %3F %23"),
+        ("echo://joe:hun@t/er2@h:1", "/ ? # in user or password must be %2F %3F %23"),
         ("echo://joe:hunt?er2@h:1", "/ ? # in user or password must be %2F %3F %23"),
         ("echo://joe:hunter2", "no port behind the host's colon"),
         ("echo://joe:x@h:hunter2", "no port behind the host's colon"),

@@ -1,7 +1,6 @@
 """Checks tables against structs and dataclasses, field by field, so that no problem hides another."""
 
 import dataclasses
-import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -18,22 +17,9 @@ from tunproxy.errors import OptionError
 from tunproxy.rules.model import Position
 from tunproxy.secret import Secret
 from tunproxy.upstream.option_file import OptionFile, option_file
+from tunproxy.upstream.types import KINDS, in_words
 
 MISSING: Final = object()
-_QUOTED: Final = re.compile(r"`([^`]+)`")
-_WORDS: Final = {
-    "str": "a string",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "null": "nothing",
-    "array": "a list",
-    "object": "a table",
-    "dict": "a table",
-    "list": "a list",
-    "Secret": 'a string, { env = "NAME" } or { file = "PATH" }',
-    "secret": 'a string, { env = "NAME" } or { file = "PATH" }',
-}
 
 
 @dataclass(slots=True)
@@ -271,17 +257,12 @@ def fields_of(kind: Any) -> list[Field]:
 
 def worded(error: msgspec.ValidationError) -> str:
     """Return the library's words in the form of ours."""
-    words = str(error).partition(" - at `")[0]
-    words = _QUOTED.sub(lambda found: _alternatives(found[1]), words)
+    words = in_words(str(error).partition(" - at `")[0])
     return words[:1].lower() + words[1:]
 
 
-def _alternatives(kinds: str) -> str:
-    return " or ".join(_WORDS.get(kind.strip(), kind.strip()) for kind in kinds.split("|"))
-
-
 def _called(value: object) -> str:
-    return _WORDS.get(type(value).__name__, type(value).__name__)
+    return KINDS.get(type(value).__name__, type(value).__name__)
 
 
 def _decode(kind: type, value: object) -> object:
