@@ -9,7 +9,12 @@ import typer
 
 from tunproxy.plugin.api import ConfigError, showing_progress, zstd_dictionaries
 
-app = typer.Typer(help="Dictionaries for the codec zstd.", add_completion=False, no_args_is_help=True)
+app = typer.Typer(
+    help="Dictionaries for the codec zstd.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.callback()
@@ -19,11 +24,20 @@ def compress() -> None:
 
 @app.command()
 def train(
-    files: Annotated[list[Path], typer.Argument(help="What flows carry: logs, requests, messages.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the dictionary.")],
-    size: Annotated[int, typer.Option(help="Its size in octets, at most.")] = zstd_dictionaries.USUAL,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="What flows carry: logs, requests, messages.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Where to write the dictionary.")
+    ],
+    size: Annotated[
+        int, typer.Option(metavar="N", help="Its size in octets, at most.")
+    ] = zstd_dictionaries.USUAL,
 ) -> None:
-    """Train a dictionary. A large file counts as many samples; some are put aside, to see how good it is."""
+    """Train a dictionary.
+
+    A large file counts as many samples. Some are put aside, to see how good the dictionary is.
+    """
     with showing_progress("reading") as progress:
         samples = zstd_dictionaries.samples_of(_read(progress.each(files, "reading")))
         learnt, kept = zstd_dictionaries.parted(samples)
@@ -32,7 +46,7 @@ def train(
         try:
             output.write_bytes(made.data)
         except OSError as error:
-            raise ConfigError(f"cannot write {output}: {error.strerror}") from error
+            raise ConfigError(f"cannot write {output}: {(error.strerror or str(error)).lower()}") from error
         tried = progress.each((made, None), "trying the dictionary")
         with_it, without = [zstd_dictionaries.share_left(kept, each) for each in tried]
     typer.echo(
@@ -48,6 +62,6 @@ def _read(files: Iterable[Path]) -> Iterator[bytes]:
             with contextlib.closing(file.open("rb")) as opened:
                 content = opened.read(left + 1)  # what is too much is told, not held
         except OSError as error:
-            raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+            raise ConfigError(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from error
         left -= min(len(content), left)
         yield content

@@ -8,12 +8,16 @@ import typer
 
 from tunproxy.plugin.api import ConfigError
 
-app = typer.Typer(help="Add up what a file of the log plugin has noted.", add_completion=False)
+app = typer.Typer(
+    help="Add up what a file of the log plugin has noted.", add_completion=False, rich_markup_mode=None
+)
 
 
 @app.command()
 def totals(
-    file: Annotated[Path, typer.Argument(help="What the option file of [plugins.log] names.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What the option file of [plugins.log] names.")
+    ],
 ) -> None:
     """Print flows and octets by upstream, the busiest first."""
     sums: dict[str, list[int]] = {}
@@ -35,4 +39,4 @@ def _lines(file: Path) -> list[str]:
     try:
         return file.read_text().splitlines()
     except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+        raise ConfigError(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from error

@@ -107,7 +107,7 @@ def write_project(name: str, folder: Path) -> list[Path]:
     except FileExistsError:
         raise ConfigError(f"cannot make {folder}: it exists (choose another name)") from None
     except OSError as error:
-        raise ConfigError(f"cannot make {folder}: {error.strerror}") from error
+        raise ConfigError(f"cannot make {folder}: {(error.strerror or str(error)).lower()}") from error
     return _write(name, folder, files)
 
 
@@ -119,7 +119,7 @@ def write_drop_in(name: str, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot make {folder}: {error.strerror}") from error
+        raise ConfigError(f"cannot make {folder}: {(error.strerror or str(error)).lower()}") from error
     return _write(name, folder, {f"{name}.py": _MODULE, f"test_{name}.py": _TEST})
 
 
@@ -133,6 +133,6 @@ def _write(name: str, folder: Path, files: dict[str, str]) -> list[Path]:
         try:
             path.write_text(text.format(name=name, dashed=name.replace("_", "-")))
         except OSError as error:
-            raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+            raise ConfigError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
         paths.append(path)
     return paths

@@ -99,7 +99,7 @@ def read_octets(path: str | os.PathLike[str]) -> bytes:
     try:
         data = read_up_to(path, MAX_FILE + 1)
     except OSError as error:
-        raise broken(name, f"cannot read the file: {error.strerror}") from error
+        raise broken(name, f"cannot read the file: {(error.strerror or str(error)).lower()}") from error
     if len(data) > MAX_FILE:
         raise broken(name, f"the file has more than {MAX_FILE} octets")
     return data

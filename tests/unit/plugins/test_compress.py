@@ -138,8 +138,8 @@ def test_command_says_why_it_cannot(tmp_path: Path, content: bytes, more: list[s
 def test_command_says_which_file_it_cannot_read_or_write(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(json_lines(2000))
     for arguments, why in (
-        ([str(tmp_path / "no"), "-o", str(tmp_path / "made")], "cannot read .*/no: No such file"),
-        ([str(tmp_path / "x"), "-o", str(tmp_path)], "cannot write .*: Is a directory"),
+        ([str(tmp_path / "no"), "-o", str(tmp_path / "made")], "cannot read .*/no: no such file"),
+        ([str(tmp_path / "x"), "-o", str(tmp_path)], "cannot write .*: is a directory"),
     ):
         error = compress("train", *arguments).exception
         assert isinstance(error, ConfigError)

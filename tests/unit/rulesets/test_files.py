@@ -83,9 +83,9 @@ def test_lists_within_files(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_unknown_format_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(RuleError, match="cannot read the file: No such file"):
+    with pytest.raises(RuleError, match="cannot read the file: no such file"):
         read_set(tmp_path / "none")
-    with pytest.raises(RuleError, match="cannot read the file: Is a directory"):
+    with pytest.raises(RuleError, match="cannot read the file: is a directory"):
         read_set(tmp_path)
     with pytest.raises(RuleError, match="unknown format 'zip'"):
         read_set(tmp_path / "none", "zip")

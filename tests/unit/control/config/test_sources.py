@@ -44,7 +44,7 @@ def test_files_that_are_missing_are_problems_at_the_key(tmp_path: Path) -> None:
         sources_of(path)
     places = [(each.position.line, each.position.column) for each in caught.value.problems]
     assert places == [(1, 15), (3, 9)]
-    assert "No such file or directory" in str(caught.value)
+    assert "no such file or directory" in str(caught.value)
 
 
 def test_problems_are_kept_for_who_builds_at_once(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_missing_file_that_can_be_downloaded_is_told_how(tmp_path: Path) -> None
     url = 'url = "https://x.example/ads"\n'
     with pytest.raises(ConfigProblems) as caught:
         sources_of(written(tmp_path, SETS + url))
-    assert "No such file or directory (tunproxy rules update ads downloads it)" in str(caught.value)
+    assert "no such file or directory (tunproxy rules update ads downloads it)" in str(caught.value)
     (tmp_path / "ads.txt").mkdir()
     with pytest.raises(ConfigProblems) as caught:
         sources_of(written(tmp_path, SETS + url))
