@@ -31,7 +31,10 @@ def convert_file(
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", metavar="OUT", help="Where to; *.toml: with rule sets and sub-rules. Default: -"
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Where to; *.toml: a configuration, with proxies, groups and rule sets.",
         ),
     ] = "-",
     passwords: Annotated[

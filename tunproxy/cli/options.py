@@ -209,7 +209,8 @@ Upstream = Annotated[
         "--upstream",
         metavar="URL",
         help="Where everything goes that no rule decides: socks5://user:pass@host:port, http://, https://, "
-        "ss://. Without --config no file is read. UDP that it cannot carry is refused, but DNS goes direct.",
+        "ss://, tls://, …. Without --config no file is read. UDP that it cannot carry is refused, but DNS "
+        "goes direct.",
     ),
 ]
 LogFormat = Annotated[

@@ -66,10 +66,10 @@ def list_plugins(
     tun: Tun = "",
     json: AsJson = False,
 ) -> int:
-    """Show all plugins that are found, whether they would be loaded, and which hooks they have.
+    """Show the plugins that are found.
 
-    Where a tunproxy is running, also which of them it has suspended for their faults. Exit code 1 means that
-    one of them cannot be loaded.
+    Whether they would be loaded, and which hooks they have. Where a tunproxy is running, also which of them
+    it has suspended for their faults. Exit code 1 means that one of them cannot be loaded.
     """
     from json import dumps
 
@@ -89,9 +89,9 @@ def list_plugins(
 
 @app.command("doctor")
 def examine(plugin: Files = None, folder: Folder = None, config: Config = "", json: AsJson = False) -> int:
-    """Import each plugin in a process of its own, and say what is wrong with it.
+    """Say what is wrong with plugins.
 
-    Exit code 1 means that something is.
+    Each is imported in a process of its own. Exit code 1 means that something is wrong.
     """
     from json import dumps
 
@@ -162,13 +162,18 @@ def write_new(
 
 @app.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def run_command(
-    command: Annotated[str, typer.Argument(help="A command of a plugin.")] = "",
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARG]...")] = None,
+    command: Annotated[str, typer.Argument(metavar="[COMMAND]", help="Default: name them all.")] = "",
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARG]...", help="What the command gets.")
+    ] = None,
     plugin: Files = None,
     folder: Folder = None,
     config: Config = "",
 ) -> int:
-    """Run a command that a plugin contributes; without one, name them all."""
+    """Run a command of a plugin's.
+
+    Without one, all are named.
+    """
     commands = _load(_settings(plugin, folder, config)).commands()
     if not command:
         for name, each in sorted(commands.items()):
@@ -217,6 +222,7 @@ class WithPlugins(TyperGroup):
 def _command_of(contributed: "Command") -> Any:  # Any: click's, which typer has under two names
     """Return a plugin's command for click; what it raises by mistake is told in one line, with its place."""
     command: Any = typer.main.get_command(contributed.app)
+    show_as_written(command)
     invoke = command.invoke
 
     def invoke_or_blame(context: object) -> object:

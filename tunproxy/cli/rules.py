@@ -37,10 +37,10 @@ Config = Annotated[
 
 @rules_app.command("lint")
 def lint_rules(file: File, config: Config = "") -> int:
-    """Find rules that never match, are covered by earlier ones, or lead nowhere.
+    """Find rules that can never decide, or lead nowhere.
 
-    Targets and rule sets are looked up with --config, or where FILE is a configuration. Exit code 1: there is
-    something, 2: broken rules.
+    They never match, are covered by earlier ones, or are there twice. Targets and rule sets are looked up
+    with --config, or where FILE is a configuration. Exit code 1: there is something, 2: broken rules.
     """
     from tunproxy.rules.lint import lint
 
@@ -58,10 +58,10 @@ def format_file(
     ],
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 if it would.")] = False,
 ) -> int:
-    """Put a rule file into the one form. FILE - formats standard input to standard output.
+    """Put a rule file into the one form.
 
-    Types in capitals, no blanks around commas, comments two blanks behind their rule. Lines that are no rules
-    stay as they are.
+    FILE - formats standard input to standard output. Types in capitals, no blanks around commas, comments two
+    blanks behind their rule. Lines that are no rules stay as they are.
     """
     from tunproxy.control.rule_files import is_configuration
     from tunproxy.control.writing import replace_file
@@ -93,7 +93,9 @@ def format_file(
 
 @rules_app.command("test")
 def test_rules(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of rules with expectations.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Files of rules, or *.toml, with expectations.")
+    ],
     config: Config = "",
 ) -> int:
     """Check the expectations in rule files.
@@ -120,10 +122,11 @@ def update_sets(
         str, typer.Option("--config", metavar="FILE", help="Configuration whose rule sets are meant.")
     ] = "",
 ) -> int:
-    """Download the files of rule sets, from the url that the configuration has for each.
+    """Download the files of rule sets.
 
-    A file that is broken, or mostly no rules, does not take the place of the old one. A tunproxy up that runs
-    notices new files by itself. Exit code 1: a file could not be had.
+    Each from the url that the configuration has for it. A file that is broken, or mostly no rules, does not
+    take the place of the old one. A tunproxy up that runs notices new files by itself. Exit code 1: a file
+    could not be had.
     """
     from tunproxy.control.config.sources import read_alone
     from tunproxy.control.rule_downloads import DownloadError, chosen, update
