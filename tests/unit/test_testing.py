@@ -1,15 +1,17 @@
 """What authors test with is there, and the examples on their page pass."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tunproxy import testing
 from tunproxy.plugin.api import REJECT, Facts
-from tunproxy.testing import PluginRunner, make_facts, make_flow
+from tunproxy.testing import FlowClosed, PluginRunner, make_facts, make_flow
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "plugin-authors.md"
 MODULES = dict(re.findall(r'^```python\n("""(?:\w+)\.py: .*?)^```$()', DOCS.read_text(), re.M | re.S))
@@ -62,6 +64,18 @@ def test_rule_example_counts_letters(tmp_path: Path) -> None:
         assert rule.match(unknown) is None
         with pytest.raises(ValueError, match="invalid literal"):
             plugin.rule("HOST-LONGER", "many")
+
+
+def test_route_example_counts_flows(tmp_path: Path) -> None:
+    with PluginRunner(write("seen", tmp_path)) as plugin:
+        flow = make_flow("tcp", "10.0.0.2", "www.example.org:443")
+        plugin.tell_closed(FlowClosed(1, flow, "work", 1_700_000_000.0, 1.0, 2, 3, "closed"))
+        assert json.loads(plugin.request("GET", "/counts").text) == {"work": 1}
+
+
+def test_command_example_greets(tmp_path: Path) -> None:
+    with PluginRunner(write("greet", tmp_path)) as plugin:
+        assert CliRunner().invoke(plugin.commands()["greet"].app, ["you"]).stdout == "hello you\n"
 
 
 def test_coroutine_example_of_a_decision_asks_once(tmp_path: Path) -> None:
