@@ -37,30 +37,41 @@ class Unusable(Exception):
 
 
 def add_rule(content: RuleSetContent, rule: object, notes: Notes, where: str) -> None:
-    """Add a rule, or note why it is left out."""
+    """Add a rule, or note why it, or one of its names, is left out."""
+    faults: list[str] = []
     try:
-        extend(content, understood(rule, 0))
+        extend(content, understood(rule, 0, faults))
     except Unusable as error:
-        notes.skip(1, 1, f"{where}: {error}")
+        faults = [str(error)]
+    for why in faults:
+        notes.skip(1, 1, f"{where}: {why}")
 
 
-def understood(rule: object, depth: int) -> RuleSetContent:
-    """Return what the rule is met by; raises Unusable."""
+def understood(rule: object, depth: int, faults: list[str] | None = None) -> RuleSetContent:
+    """Return what the rule is met by; raises Unusable.
+
+    A list of thousands of names is one rule: those that cannot be read are left out, and why is appended to
+    faults. Without it, and where what is left out would make an inverted rule be met by more, one of them
+    makes the whole rule unusable.
+    """
     if not isinstance(rule, dict):
         raise Unusable("not an object")
     if depth > MAX_DEPTH:
         raise Unusable(f"rules are nested more than {MAX_DEPTH} deep")
     kind = rule.get("type", "") or "default"
+    is_inverted = _is_true(rule, "invert")
+    if is_inverted:
+        faults = None
     if kind == "logical":
-        found = _logical(rule, depth)
+        found = _logical(rule, depth, faults)
     elif kind == "default":
-        found = _default(rule)
+        found = _default(rule, faults)
     else:
         raise Unusable(f"unknown type {kind!r} (known: default, logical)")
-    return RuleSetContent(conditions=[negated(any_of(entries(found)))]) if _is_true(rule, "invert") else found
+    return RuleSetContent(conditions=[negated(any_of(entries(found)))]) if is_inverted else found
 
 
-def _logical(rule: dict[str, object], depth: int) -> RuleSetContent:
+def _logical(rule: dict[str, object], depth: int, faults: list[str] | None) -> RuleSetContent:
     mode = rule.get("mode")
     parts = rule.get("rules")
     if mode not in ("and", "or") or not isinstance(parts, list) or not parts:
@@ -68,31 +79,31 @@ def _logical(rule: dict[str, object], depth: int) -> RuleSetContent:
     result = RuleSetContent()
     if mode == "or":
         for part in parts:
-            extend(result, understood(part, depth + 1))
+            extend(result, understood(part, depth + 1, faults))
         return result
     # `all but these` keeps its names where it can.
     wanted = [part for part in parts if not (isinstance(part, dict) and _is_true(part, "invert"))]
     unwanted = [part for part in parts if part not in wanted]
     if len(wanted) == 1 and unwanted:
-        result = understood(wanted[0], depth + 1)
+        result = understood(wanted[0], depth + 1, faults)
         for part in unwanted:
             result = subtract(result, understood({**part, "invert": False}, depth + 1))
         if not entries(result):
             raise Unusable("nothing can meet it")
         return result
     return RuleSetContent(
-        conditions=[all_of([any_of(entries(understood(part, depth + 1))) for part in parts])]
+        conditions=[all_of([any_of(entries(understood(part, depth + 1, faults))) for part in parts])]
     )
 
 
-def _default(rule: dict[str, object]) -> RuleSetContent:
+def _default(rule: dict[str, object], faults: list[str] | None) -> RuleSetContent:
     fields = {key for key, value in rule.items() if key not in _ABOUT and value not in (None, [], "", False)}
     for key in sorted(fields):
         if key in _NOT_OURS:
             raise Unusable(f"{key} is nothing that is known of a flow")
         if key not in _PLACE and key not in _OTHER:
             raise Unusable(f"unknown field {key!r}")
-    place = _place(rule)
+    place = _place(rule, faults)
     needed = _others(rule)
     if not needed:
         if not fields & _PLACE:
@@ -103,21 +114,41 @@ def _default(rule: dict[str, object]) -> RuleSetContent:
     return RuleSetContent(conditions=[all_of(needed)])
 
 
-def _place(rule: dict[str, object]) -> RuleSetContent:
-    """Return what the rule says about where a flow goes."""
+def _place(rule: dict[str, object], faults: list[str] | None) -> RuleSetContent:
+    """Return what the rule says about where a flow goes; raises Unusable where nothing of it can be read."""
     place = RuleSetContent()
+    left_out: list[str] = []
     for text in _texts(rule, "domain"):
-        place.exact.append(_name(text))
+        _add_name(place.exact, text, left_out)
     for text in _texts(rule, "domain_suffix"):
-        (place.below if text.startswith(".") else place.suffix).append(_name(text.removeprefix(".")))
+        names = place.below if text.startswith(".") else place.suffix
+        _add_name(names, text.removeprefix("."), left_out)
     place.keyword = [text.lower() for text in _texts(rule, "domain_keyword")]
-    place.regex = [_expression(text) for text in _texts(rule, "domain_regex")]
+    for text in _texts(rule, "domain_regex"):
+        why = expression_problem(text)
+        if why:
+            left_out.append(why)
+        else:
+            place.regex.append(text)
     place.ranges = _ranges(rule, "ip_cidr")
     for text in _texts(rule, "adguard_domain"):
         why = add_adguard(place, text)
         if why:
-            raise Unusable(why)
+            left_out.append(why)
+    if left_out and (faults is None or place == RuleSetContent()):
+        raise Unusable(left_out[0])
+    if faults is not None:
+        faults += left_out
     return place
+
+
+def _add_name(names: list[str], text: str, left_out: list[str]) -> None:
+    """Add a name, or why it is none to left_out."""
+    name, why = clean_name(text)
+    if why or "*" in name:
+        left_out.append(why or f"{text!r} is no name")
+    else:
+        names.append(name)
 
 
 def _others(rule: dict[str, object]) -> list[Condition]:
@@ -163,13 +194,6 @@ _WORDS: Final[tuple[tuple[str, str, Callable[[str], str]], ...]] = (
     ("process_name", "PROCESS-NAME", str),
     ("process_path", "PROCESS-PATH", str),
 )
-
-
-def _name(text: str) -> str:
-    name, why = clean_name(text)
-    if why or "*" in name:
-        raise Unusable(why or f"{text!r} is no name")
-    return name
 
 
 def _ranges(rule: dict[str, object], key: str) -> list[tuple[int, int, int]]:

@@ -119,3 +119,50 @@ def test_rule_that_is_left_out_is_noted() -> None:
     add_rule(content, {"wifi_ssid": "a"}, Notes(content, "x"), "rules[3]")
     assert str(content.skipped[0][0]) == "x:1:1"
     assert content.skipped[0][1].startswith("rules[3]: wifi_ssid")
+
+
+@pytest.mark.parametrize(
+    ("rule", "faults"),
+    [
+        ({"domain": ["a.b", "no name"], "domain_suffix": ["c..d", ".e.f"]}, ["'no name'", "'c..d'"]),
+        ({"domain": "a.b", "domain_suffix": ".e.f", "domain_regex": ["("]}, ["bad expression '('"]),
+        (
+            {"type": "logical", "mode": "or", "rules": [{"domain": ["a.b", "a b"], "domain_suffix": ".e.f"}]},
+            ["'a b'"],
+        ),
+    ],
+)
+def test_name_that_cannot_be_read_does_not_take_the_others_with_it(
+    rule: dict[str, object], faults: list[str]
+) -> None:
+    content = RuleSetContent()
+    add_rule(content, rule, Notes(content, "x"), "rules[3]")
+    assert (content.exact, content.below, content.suffix, content.regex) == (["a.b"], ["e.f"], [], [])
+    assert [why.startswith("rules[3]: ") for _, why in content.skipped] == [True] * len(faults)
+    assert all(fault in why for fault, (_, why) in zip(faults, content.skipped, strict=True))
+
+
+def test_condition_of_which_nothing_is_left_does_not_leave_the_others_alone() -> None:
+    content = RuleSetContent()
+    add_rule(content, {"domain": "no name", "port": 443}, Notes(content, "x"), "rules[0]")
+    assert content == RuleSetContent(skipped=content.skipped)
+    assert [why for _, why in content.skipped] == ["rules[0]: 'no name' is no name"]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"domain": "a.b", "domain_regex": "(", "invert": True},
+        {
+            "type": "logical",
+            "mode": "and",
+            "rules": [{"domain_suffix": "b"}, {"domain": "a.b", "domain_regex": "(", "invert": True}],
+        },
+    ],
+)
+def test_exception_that_cannot_be_read_makes_the_whole_rule_unusable(rule: dict[str, object]) -> None:
+    """Without it the rule would be met by flows that it excepts."""
+    content = RuleSetContent()
+    add_rule(content, rule, Notes(content, "x"), "rules[0]")
+    assert content == RuleSetContent(skipped=content.skipped)
+    assert len(content.skipped) == 1
