@@ -6,7 +6,7 @@ A configuration, a file that ends in .toml, stands for its own rules.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunproxy.control.config.building import build_parts, targets_of
+from tunproxy.control.config.building import build_parts, targets_of, whose_instead
 from tunproxy.control.config.problems import ConfigProblems, of_rule
 from tunproxy.control.config.schema import DIRECT
 from tunproxy.control.config.sources import read_sources
@@ -20,7 +20,6 @@ from tunproxy.rules.files import parse_rules
 from tunproxy.rules.kinds import CustomKinds
 from tunproxy.rules.model import Rule, RuleError, RuleSetContent
 from tunproxy.rules.policy import CompiledRules
-from tunproxy.rulesets.convert.detect import detect
 from tunproxy.rulesets.files import read_octets
 
 CLASH_DEFAULT = "DIRECT"
@@ -66,8 +65,8 @@ def read_checked(path: str, config: str = "") -> Checked:
     data = octets_of(path)
     file = parse_rules(data, path)
     if file.errors:
-        whose = detect(data)
-        if whose and len(file.errors) > len(file.rules):
+        whose = whose_instead(file, data)
+        if whose:
             raise ConfigError(
                 f"cannot use {path}: it looks like a configuration of {whose} (see tunproxy convert)"
             )

@@ -23,7 +23,7 @@ from tunproxy.plugin.manager import Plugins
 from tunproxy.plugin.rule_kinds import custom_kinds
 from tunproxy.rules.build import Builder
 from tunproxy.rules.compile import BUILT_IN, PASS, compile_rules, needed_sets, unknown_references
-from tunproxy.rules.files import Notice, oddities, parse_rules
+from tunproxy.rules.files import Notice, RuleFile, oddities, parse_rules
 from tunproxy.rules.kinds import CustomKinds
 from tunproxy.rules.model import Position, Rule, RuleError, RuleSetContent
 from tunproxy.rules.parse import parse_rule
@@ -296,7 +296,13 @@ class _Builder(Checker):
         path = self._sources.rules
         if not path:
             return self.document.lines, self._listed(("rules",), self._config.rules)
-        file = parse_rules(self._sources.files[path], path, self._custom)
+        data = self._sources.files[path]
+        file = parse_rules(data, path, self._custom)
+        whose = whose_instead(file, data)
+        if whose:
+            message = f"no file of rules: it looks like a configuration of {whose} (see tunproxy convert)"
+            self.problems.append(Problem(Position(path, 1, 1), message))
+            return file.lines, []
         self.problems.extend(of_rule(error, file.lines) for error in file.errors)
         self._notices.extend(file.warnings)
         return file.lines, file.rules
@@ -379,6 +385,15 @@ class _Builder(Checker):
         return not any(
             f"unknown rule set {name!r}" in error.message and why for name, why in self._missing.items()
         )
+
+
+def whose_instead(file: RuleFile, data: bytes) -> str:
+    """Return which other program's configuration a file holds in place of rules; "" where it does not."""
+    if len(file.errors) <= len(file.rules):
+        return ""
+    from tunproxy.rulesets.convert.detect import detect  # 16 ms, that only this needs
+
+    return detect(data)
 
 
 def _why_missing(plugins: Plugins, name: str) -> str:

@@ -345,6 +345,17 @@ def test_problems_with_a_rule_file_are_told_with_the_file_s_name(tmp_path: Path)
     ]
 
 
+def test_configuration_of_another_program_in_place_of_rules_is_told_once(tmp_path: Path) -> None:
+    clash = "mixed-port: 7890\nproxies:\n  - {name: a}\nrules:\n  - DOMAIN,a.b,a\n  - MATCH,a\n"
+    told = "1:1: no file of rules: it looks like a configuration of clash (see tunproxy convert)"
+    text = 'rules-file = "config.yaml"\n' + WORK
+    assert problems_of(tmp_path, text, config_yaml=clash) == [f"config.yaml:{told}"]
+    # a file of rules with mistakes is none, and what is wrong with it is told
+    assert problems_of(tmp_path, text, config_yaml="rules: \nDOMAIN,a,work\nMATCH,work\n") == [
+        "config.yaml:1:1: unknown rule type 'rules:' (did you mean 'RULE-SET'?)"
+    ]
+
+
 def test_rule_set_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     text = 'rules = ["RULE-SET,ads,REJECT"]\n' + ADS.replace("text", "srs")
     (problem,) = problems_of(tmp_path, text.replace("ads.srs", "ads.txt"), ads_txt="nonsense")
