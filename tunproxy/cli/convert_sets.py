@@ -36,7 +36,9 @@ def set_tables(result: "Conversion", output: str) -> SetTables:
             base = f"{_plain(Path(output).stem)}-{_plain(source.name)}"
             path, form = _free(base, ".txt", made.files), "text"
             made.files[path] = _text_of(source.items)
-        elif source.kind != "file":
+        elif source.kind == "file":
+            path = _from_there(path, result.name, output)
+        else:
             path = _free(_plain(source.name), ENDINGS.get(form, ""), fetched)
             fetched.add(path)
             is_url = source.location.startswith(("http://", "https://"))
@@ -50,6 +52,12 @@ def set_tables(result: "Conversion", output: str) -> SetTables:
         text = f"rule set {comment(source.name)}"
         made.account.append(Outcome(APPROXIMATED if why else EXACT, text, where, (), why))
     return made
+
+
+def _from_there(path: str, file: str, output: str) -> str:
+    """Return path, which counts from the folder of file, as output has to say it to mean the same."""
+    there, here = Path(file).absolute().parent, Path(output).absolute().parent
+    return path if there.resolve() == here.resolve() else str(there / path)
 
 
 def _free(base: str, ending: str, taken: Container[str]) -> str:

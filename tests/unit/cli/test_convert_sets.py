@@ -35,6 +35,24 @@ def test_items_that_stand_within_become_a_file(tmp_path: Path, capfd: pytest.Cap
     assert err.endswith("; rule sets: 2 exact, 1 approximated, 0 dropped\n")
 
 
+def test_file_of_a_set_is_where_it_was_when_the_configuration_goes_elsewhere(tmp_path: Path) -> None:
+    there, here = tmp_path / "clash", tmp_path / "tunproxy"
+    there.mkdir()
+    here.mkdir()
+    lines = [
+        "rule-providers:",
+        "  near: {type: file, path: ./near.yaml, behavior: domain}",
+        "  fixed: {type: file, path: /x/y.yaml, behavior: domain}",
+        "rules: ['RULE-SET,near,REJECT']",
+    ]
+    (there / "config.yaml").write_text("\n".join(lines))
+    out = here / "home.toml"
+    assert main.run(["convert", "-q", str(there / "config.yaml"), "-o", str(out)]) == 0
+    sets = tomllib.loads(out.read_text())["rule-sets"]
+    assert sets["near"]["path"] == str(there / "near.yaml")
+    assert sets["fixed"]["path"] == "/x/y.yaml"
+
+
 def test_names_of_files_lead_nowhere_else() -> None:
     sources = [Source(name, "inline", "text", "domain") for name in ("../a", "..-a", ".x")]
     made = set_tables(Conversion("in", sources=sources), "/home/me/.my.toml")
