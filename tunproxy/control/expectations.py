@@ -7,7 +7,8 @@
 Before the first arrow stands who: the program's name, or its path, and ``uid=``, ``unit=``, ``cgroup=``,
 ``app=``, ``from=`` (the source address), ``at=`` (day and time). Then the target, a name or an address, or
 ``name=address`` for both, with a port and a network (tcp unless given; icmp has no port); then, behind
-``=>``, the target of the rule that decides, or the default's.
+``=>``, the target of the rule that decides, or the default's. Where ways are known, a rule whose target does
+not carry such a flow is passed over, as it is when a flow is decided.
 """
 
 import re
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
+from tunproxy.decide.ruling import Way
+from tunproxy.flow.verdict import FlowInfo
 from tunproxy.rules.build import Builder
 from tunproxy.rules.explain import explain
 from tunproxy.rules.facts import NEEDS_TIME, Facts, need_names
@@ -129,16 +132,21 @@ def check_expectations(
     default: str,
     sub_rules: Mapping[str, Sequence[Rule]] | None = None,
     custom: CustomKinds = NO_CUSTOM,
+    ways: Mapping[str, Way] | None = None,
 ) -> list[Outcome]:
     """Return what becomes of each; default is where flows go that meet no rule.
 
-    custom are the types of rules that are not built in.
+    custom are the types of rules that are not built in, ways what targets lead to, as far as that is known.
     """
     builder = Builder(rule_sets, custom)
     outcomes = []
     for expected in expectations:
         facts = expected.facts()
-        found = int(compiled.deciding(facts))
+        info = _flow_of(expected, facts)
+        start, found = 0, int(compiled.deciding(facts))
+        while found >= 0 and not _carries(ways, compiled.target(facts), info):
+            start = found + 1
+            found = int(compiled.deciding(facts, start))
         if found == UNDECIDED:
             missing = "the time (add at=mon-09:30)" if facts.needs & NEEDS_TIME else ""
             why = f"it depends on {missing or ', '.join(need_names(facts.needs))}"
@@ -148,10 +156,21 @@ def check_expectations(
             outcomes.append(Outcome(expected, default, "no rule is met"))
             continue
         target = compiled.target(facts)
-        told = explain(rules, rule_sets, expected.facts(), sub_rules=sub_rules, builder=builder)
+        told = explain(rules, rule_sets, expected.facts(), sub_rules=sub_rules, start=start, builder=builder)
         last = told.records[-1]
         outcomes.append(Outcome(expected, target, f"line {last.position.line}: {last.text} ({last.why})"))
     return outcomes
+
+
+def _flow_of(expected: Expectation, facts: Facts) -> FlowInfo:
+    """Return the flow as upstreams see it; one of which only the name is known is taken as one over IPv4."""
+    target = facts.target or bytes(4)
+    return FlowInfo(expected.network, facts.source, SOURCE_PORT, target, expected.port)
+
+
+def _carries(ways: Mapping[str, Way] | None, target: str, info: FlowInfo) -> bool:
+    way = (ways or {}).get(target)
+    return way is None or way.carries(info)
 
 
 def minute_of(moment: str) -> int:

@@ -21,6 +21,7 @@ from tunproxy.rules.kinds import CustomKinds
 from tunproxy.rules.model import Rule, RuleError, RuleSetContent
 from tunproxy.rules.policy import CompiledRules
 from tunproxy.rulesets.files import read_octets
+from tunproxy.upstream.base import Upstream
 
 CLASH_DEFAULT = "DIRECT"
 
@@ -29,8 +30,8 @@ CLASH_DEFAULT = "DIRECT"
 class Checked:
     """A rule file without errors, and what it may refer to.
 
-    Without a configuration every target is taken as known, and there are no rule sets; set_names then
-    has those that the rules ask for.
+    Without a configuration every target is taken as known and able to carry all flows, and there are no rule
+    sets; set_names then has those that the rules ask for.
     """
 
     lines: Sequence[str]
@@ -41,6 +42,7 @@ class Checked:
     rule_sets: Mapping[str, RuleSetContent]
     default: str = CLASH_DEFAULT
     custom: CustomKinds = field(default_factory=dict)
+    ways: Mapping[str, Upstream] = field(default_factory=dict)
 
     def compiled(self) -> CompiledRules:
         """Return the rules ready to be asked; raises RuleErrors for rule sets that are not there."""
@@ -108,6 +110,7 @@ def _checked_by(options: PolicyOptions) -> Checked:
         parts.rule_sets,
         CLASH_DEFAULT if parts.default == DIRECT else parts.default,
         parts.custom,
+        parts.ways,
     )
 
 
@@ -125,4 +128,5 @@ def check_file(path: str, config: str = "") -> list[Outcome]:
         checked.default,
         checked.sub_rules,
         checked.custom,
+        checked.ways,
     )

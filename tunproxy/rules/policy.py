@@ -256,9 +256,12 @@ class CompiledRules:
             facts.decided = found
         return found
 
-    def deciding(self, facts: Facts) -> i64:
-        """Return the first rule that facts meet and that decides, or a code; facts has those observed."""
-        found = self.match(facts)
+    def deciding(self, facts: Facts, start: i64 = 0) -> i64:
+        """Return the first rule, at or after start, that facts meet and that decides, or a code.
+
+        Those that were only observed on the way are in facts.
+        """
+        found = self.match(facts, start)
         while found >= 0 and int(found) in self.observed:
             facts.observe(found)
             found = self.match(facts, found + 1)

@@ -35,6 +35,25 @@ def test_file_with_a_configuration_is_checked_against_it(
         read_checked(str(path), str(config))
 
 
+def test_rule_whose_target_cannot_carry_the_flow_is_passed_over_as_in_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_tree_plugins(monkeypatch)
+    config = written(tmp_path, '[upstreams.web]\ntype = "http"\nserver = "192.0.2.1"\n')
+    path = tmp_path / "a.rules"
+    path.write_text(
+        "# expect: x.example:443 => web\n"
+        "# expect: x.example:443/udp => REJECT\n"
+        "# expect: x.example/icmp => DIRECT\n"
+        "DOMAIN,x.example,web\nNETWORK,udp,REJECT\n"
+    )
+    outcomes = check_file(str(path), str(config))
+    assert [str(outcome) for outcome in outcomes if not outcome.is_met] == []
+    assert outcomes[1].why == "line 5: NETWORK,udp,REJECT (network udp)"
+    # without a configuration nobody knows what targets are
+    assert [outcome.target for outcome in check_file(str(path))] == ["web", "web", "web"]
+
+
 def test_broken_rules_and_expectations_are_problems(tmp_path: Path) -> None:
     path = tmp_path / "a.rules"
     path.write_text("DOMIAN,a,b\n")
