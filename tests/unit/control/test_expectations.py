@@ -1,5 +1,7 @@
 """Expectations beside rules."""
 
+from pathlib import Path
+
 import pytest
 
 from tunproxy.control.expectations import (
@@ -117,3 +119,12 @@ def test_what_was_meant_as_an_expectation_is_not_passed_over(line: str) -> None:
 
 def test_comment_that_only_speaks_of_what_to_expect_is_one() -> None:
     assert find_expectations(["# expect nothing of this", "# we expect: a => b"], "t") == ([], [])
+
+
+def test_expectations_that_people_are_shown_can_be_read() -> None:
+    page = Path(__file__).resolve().parents[3] / "rules" / "README.md"
+    found, errors = find_expectations(page.read_text().splitlines(), page.name)
+    assert (len(found), errors) == (3, [])
+    told = page.read_text().partition("An expectation is a comment")[2]
+    for word in ("uid", "unit", "cgroup", "app", "from", "at"):
+        assert f"`{word}=`" in told
