@@ -1,5 +1,6 @@
 """Which plugins there are: found, imported, registered with pluggy; and why others are not."""
 
+import inspect
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -224,7 +225,9 @@ def _in_words(error: Exception) -> str:
     found = _ARGUMENTS.search(text)
     if found is None:
         return text
-    return f"hook {found[1]} has no argument {found[2]} (docs/plugin-authors.md names those that it has)"
+    there = ", ".join(inspect.signature(getattr(hookspecs, found[1])).parameters)
+    hint = f"it may have: {there}" if there else "it has none"
+    return f"hook {found[1]} has no argument {found[2]} ({hint})"
 
 
 def _at(loaded: Loaded) -> str:

@@ -200,8 +200,10 @@ def test_complaints_are_all_that_is_wrong_with_a_plugin_each_once() -> None:
 def test_argument_that_a_hook_does_not_have_is_said_in_a_line() -> None:
     plugins = Plugins(PluginSettings())
     assert not plugins.register(plugin(decide_flow=lambda flow: flow), "bad")
-    told = "hook decide_flow has no argument 'flow' (docs/plugin-authors.md names those that it has)"
+    told = "hook decide_flow has no argument 'flow' (it may have: info, upstreams, options)"
     assert plugins.problems == {"bad": f"cannot be registered: {told}"}
+    assert not plugins.register(plugin(contribute_options=lambda options: options), "worse")
+    assert plugins.problems["worse"].endswith("has no argument 'options' (it has none)")
 
 
 def test_load_all_keeps_to_what_the_user_allows(tmp_path: Path) -> None:
