@@ -8,7 +8,7 @@ Before the first arrow stands who: the program's name, or its path, and ``uid=``
 ``app=``, ``from=`` (the source address), ``at=`` (day and time). Then the target, a name or an address, or
 ``name=address`` for both, with a port and a network (tcp unless given; icmp has no port); then, behind
 ``=>``, the target of the rule that decides, or the default's. Where ways are known, a rule whose target does
-not carry such a flow is passed over, as it is when a flow is decided.
+not carry such a flow is passed over, as it is when a flow is decided; where none is left, it is refused.
 """
 
 import re
@@ -153,7 +153,11 @@ def check_expectations(
             outcomes.append(Outcome(expected, "", why))
             continue
         if found < 0:
-            outcomes.append(Outcome(expected, default, "no rule is met"))
+            outcomes.append(
+                Outcome(expected, "REJECT", "no rule is left whose target can carry it")
+                if start
+                else Outcome(expected, default, "no rule is met")
+            )
             continue
         target = compiled.target(facts)
         told = explain(rules, rule_sets, expected.facts(), sub_rules=sub_rules, start=start, builder=builder)

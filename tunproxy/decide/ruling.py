@@ -141,6 +141,7 @@ class Ruling:
         self._is_static: Final = not rules.targets and not wants_names
         self._sniff: Final = Verdict(SNIFF, "undecided", why="a rule needs the name")
         self._lost: Final = Verdict(REJECT, "nobody", why="this fake address has lost its name")
+        self._uncarried: Final = Verdict(REJECT, "nobody", why="no rule is left whose target can carry it")
         self._minute: i64 = -1
         self._minute_until: i64 = -1
 
@@ -195,7 +196,8 @@ class Ruling:
                 continue
             if found < 0:
                 trace.rule = NO_RULE
-                verdict = self._default(info)
+                # The default is for who meets no rule: a rule's flow must not leave by a way that it forbids.
+                verdict = self._uncarried if _is_uncarried(trace) else self._default(info)
             else:
                 if hits.passes_some and self._only_counts(trace, found):
                     rounds = 0
@@ -395,3 +397,13 @@ class Ruling:
             trace.passed_over = []
         trace.passed_over.append(int(noted))
         trace.start = found + 1
+
+
+def _is_uncarried(trace: Trace) -> bool:
+    """Tell whether the flow met a rule whose target cannot carry it; rules that are off do not count."""
+    passed_over = trace.passed_over
+    if passed_over is not None:
+        for number in passed_over:
+            if number >= 0:
+                return True
+    return False

@@ -44,7 +44,7 @@ def test_rule_whose_target_cannot_carry_the_flow_is_passed_over_as_in_life(
     path.write_text(
         "# expect: x.example:443 => web\n"
         "# expect: x.example:443/udp => REJECT\n"
-        "# expect: x.example/icmp => DIRECT\n"
+        "# expect: x.example/icmp => REJECT\n"
         "DOMAIN,x.example,web\nNETWORK,udp,REJECT\n"
     )
     outcomes = check_file(str(path), str(config))

@@ -41,8 +41,14 @@ def test_verdict_of_a_group_is_asked_for_each_flow() -> None:
     assert group.asked == 2
 
 
-@pytest.mark.parametrize("rule", ["MATCH,plain", "DST-PORT,1,work"])
-def test_way_that_any_tcp_flow_can_go_is_not_asked_about_one(rule: str) -> None:
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ("MATCH,plain", "no rule is left whose target can carry it"),
+        ("DST-PORT,1,work", "plain, the default, cannot carry it"),
+    ],
+)
+def test_way_that_any_tcp_flow_can_go_is_not_asked_about_one(rule: str, why: str) -> None:
     plain = Way(Verdict(DIAL, "plain"), ())
     plain.abilities = Abilities()
     world = World(rule, default="plain", more_ways={"plain": plain})
@@ -52,7 +58,7 @@ def test_way_that_any_tcp_flow_can_go_is_not_asked_about_one(rule: str) -> None:
     assert plain.doubted > 0
     plain.abilities.any_tcp = False
     verdict = world.decider.decide(flow())
-    assert (verdict.kind, verdict.why) == (REJECT, "plain, the default, cannot carry it")
+    assert (verdict.kind, verdict.why) == (REJECT, why)
 
 
 @pytest.mark.parametrize("rule", ["MATCH,mixed", "DST-PORT,1,work"])
@@ -119,8 +125,27 @@ def test_udp_goes_on_to_the_next_rule_where_the_upstream_has_none() -> None:
     assert trace(info).passed_over == [0]
 
 
-def test_udp_that_no_upstream_carries_is_refused() -> None:
-    world = World("MATCH,web", default="web")
+@pytest.mark.parametrize("protocol", ["udp", "icmp"])
+@pytest.mark.parametrize("rules", [["MATCH,web"], ["DST-PORT,443/0,web", "IP-CIDR,10.0.0.0/8,direct"]])
+def test_flow_that_no_target_of_its_rules_carries_is_refused_and_does_not_leak(
+    rules: list[str], protocol: str
+) -> None:
+    world = World(*rules, default="direct")
+    info = flow(port=443 if protocol == "udp" else 0, protocol=protocol)
+    verdict = world.decider.decide(info)
+    assert (verdict.kind, verdict.why) == (REJECT, "no rule is left whose target can carry it")
+    assert (trace(info).rule, trace(info).state, trace(info).passed_over) == (-1, DECIDED, [0])
+    assert world.decide(flow())[0] == "web"
+
+
+def test_rule_that_is_switched_off_keeps_no_flow_from_the_default() -> None:
+    world = World("MATCH,web", default="direct")
+    world.ruling.hits.switch(0, is_off=True)
+    assert world.decide(flow(protocol="udp"))[0] == "direct"
+
+
+def test_udp_that_the_default_does_not_carry_is_refused() -> None:
+    world = World("DST-PORT,1,work", default="web")
     verdict = world.decider.decide(flow(protocol="udp"))
     assert (verdict.kind, verdict.why) == (REJECT, "web, the default, cannot carry it")
 
