@@ -149,6 +149,12 @@ class ProxiedWay(Carrier):
         if error == _EMFILE or error == _ENFILE:  # which somebody can spare, for the next try
             context.room.send_away(self.client, now)
 
+    def note_tried(self, where: str, took: Micros, failure: str) -> None:
+        """Note an attempt to open the way for all flows that wait for it, and are watched."""
+        for path in self.paths.values():
+            if path.life is not None:
+                path.life.note_tried(where, took, failure)
+
     def on_ended(self) -> None:
         """The proxy gave the way up: the next datagram asks for another one."""
         self._request = None

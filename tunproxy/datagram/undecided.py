@@ -224,3 +224,8 @@ class _Waiting(DatagramRequest):
 
     def failed(self, error: int) -> None:
         self._undecided.fail(error, clock.now())
+
+    def tried(self, where: str, took: Micros, failure: str) -> None:
+        life = self._undecided.path.life
+        if life is not None:
+            life.note_tried(where, took, failure)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import mypyc_attr
 
 from tunproxy import clock
+from tunproxy.clock import Micros
 from tunproxy.datagram.link import Link
 from tunproxy.datagram.sealed_link import SealedLink
 from tunproxy.datagram.socket_link import SocketLink
@@ -48,3 +49,6 @@ class WayRequest(DatagramRequest):
 
     def ended(self) -> None:
         self._way.on_ended()
+
+    def tried(self, where: str, took: Micros, failure: str) -> None:
+        self._way.note_tried(where, took, failure)

@@ -287,6 +287,9 @@ class DatagramRequest:
         """Say that the way is over; its socket is closed right after."""
         raise NotImplementedError
 
+    def tried(self, where: str, took: Micros, failure: str) -> None:
+        """Tell of an attempt, before any of these; as ``OpenRequest.tried``."""
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Opener:

@@ -11,15 +11,20 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from tunproxy import clock
 from tunproxy.flow.ports import DatagramRequest
-from tunproxy.flow.verdict import FlowInfo, Verdict
+from tunproxy.flow.verdict import DROP, REJECT, FlowInfo, Verdict
 from tunproxy.logs.about import about
 from tunproxy.logs.faults import Faults
 from tunproxy.upstream.answers import check_way, discard_way
 from tunproxy.upstream.base import REFUSED, Dialer, OpenError, Upstream
 from tunproxy.upstream.datagrams import DatagramStream, DatagramUpstream, DatagramWay
 from tunproxy.upstream.deferred import DeferredUpstream
+from tunproxy.upstream.dialer import NotingDialer
+from tunproxy.upstream.failures import words_of
 from tunproxy.upstream.knowledge import UDP
+
+REFUSALS: Final = (REJECT, DROP)  # kinds of verdicts by which nobody is asked
 
 _log: Final = logging.getLogger(__name__)
 
@@ -96,6 +101,7 @@ class DatagramOpenings:
             if way.request in self._live:
                 number = self._explain(way.info, way.verdict, error)
                 self._take(way)
+                way.tell(words_of(error))
                 way.request.failed(number)
             elif isinstance(error, asyncio.CancelledError):
                 raise
@@ -116,7 +122,7 @@ class DatagramOpenings:
             way.verdict = await upstream.settled(way.info)
             return upstream.directed(way.info, way.verdict)
         if isinstance(upstream, DatagramUpstream):
-            return await upstream.open_datagrams(way.info, self._dialer)
+            return await upstream.open_datagrams(way.info, NotingDialer(self._dialer, way.request.tried))
         raise OpenError("it carries no datagrams", lacks=UDP)
 
     async def _hold(self, way: "_Way", opened: DatagramWay | DatagramStream) -> None:
@@ -149,6 +155,7 @@ class DatagramOpenings:
             error = TimeoutError(f"not open after {self._time_limit:g} s")
             number = self._explain(way.info, way.verdict, error)
             self._take(way)
+            way.tell(words_of(error))
             way.request.failed(number)
         way.stop()
 
@@ -172,9 +179,15 @@ class _Way:
         self.info: Final = info
         self.verdict = verdict  # or the one that it has turned out to be
         self.request: Final = request
+        self.began_at: Final = clock.now()
         self.is_open = False
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
+
+    def tell(self, failure: str) -> None:
+        """Tell of what the upstream has tried, which has failed; who refuses tries nothing."""
+        if self.verdict.kind not in REFUSALS:
+            self.request.tried(self.verdict.upstream, clock.now() - self.began_at, failure)
 
     def stop(self) -> None:
         """Cancel the coroutine, which closes the way."""

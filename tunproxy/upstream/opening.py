@@ -17,13 +17,13 @@ from tunproxy.blame import failure
 from tunproxy.errors import TunproxyError
 from tunproxy.flow.conversation import Conversation
 from tunproxy.flow.ports import DatagramRequest, Opener, OpenRequest, SocketMaker
-from tunproxy.flow.verdict import DIAL, DROP, REJECT, FlowInfo, Verdict
+from tunproxy.flow.verdict import DIAL, FlowInfo, Verdict
 from tunproxy.logs.about import about
 from tunproxy.logs.faults import Faults
 from tunproxy.upstream.answers import check_stream, discard_stream, socket_in
 from tunproxy.upstream.base import REFUSED, Opened, OpenUpstream, Unreached, Upstream
 from tunproxy.upstream.complaints import Complaints
-from tunproxy.upstream.datagram_opening import DatagramOpenings, is_per_target
+from tunproxy.upstream.datagram_opening import REFUSALS, DatagramOpenings, is_per_target
 from tunproxy.upstream.deferred import DeferredUpstream
 from tunproxy.upstream.dialer import AsyncDialer, NotingDialer
 from tunproxy.upstream.failures import (
@@ -40,8 +40,6 @@ from tunproxy.upstream.types import URL_NAME
 # our choices
 TIME_LIMIT: Final = 30.0  # seconds: longer than a handshake through two slow proxies, shorter than patience
 CANCEL_LIMIT: Final = 1.0  # seconds that cancelled coroutines get to clean up when we end
-
-_REFUSALS: Final = (REJECT, DROP)  # kinds of verdicts by which nobody is asked
 
 _log: Final = logging.getLogger(__name__)
 
@@ -158,7 +156,7 @@ class AsyncOpener(Opener):
             if opening.request in self._pending:
                 number = self.explain(opening.info, opening.verdict, error)
                 self._settle(opening)
-                if opening.verdict.kind not in _REFUSALS:
+                if opening.verdict.kind not in REFUSALS:
                     name, took = opening.verdict.upstream, clock.now() - opening.began_at
                     opening.request.tried(name, took, words_of(error))
                 opening.request.failed(number)
@@ -260,7 +258,7 @@ class AsyncOpener(Opener):
 
 def _is_by_upstream(verdict: Verdict) -> bool:
     """Tell whether somebody stands between us and the target, whose fault a failure may be."""
-    return verdict.kind != DIAL and verdict.kind not in _REFUSALS
+    return verdict.kind != DIAL and verdict.kind not in REFUSALS
 
 
 class _Opening:

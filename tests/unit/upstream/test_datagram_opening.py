@@ -21,6 +21,7 @@ from tunproxy.flow.verdict import DIAL, DROP, OPEN, REJECT, FlowInfo, Verdict
 from tunproxy.upstream.base import Dialer, OpenError, OpenUpstream
 from tunproxy.upstream.datagrams import DatagramStream, DatagramUpstream, DatagramWay
 from tunproxy.upstream.deferred import DeferredUpstream
+from tunproxy.upstream.failures import words_of
 from tunproxy.upstream.knowledge import UDP
 from tunproxy.upstream.opening import AsyncOpener
 
@@ -49,7 +50,13 @@ class Request(DatagramRequest):
 
     def __init__(self) -> None:
         self.answers: list[object] = []
+        self.attempts: list[tuple[str, str]] = []
         self.seal: Seal | None = None
+
+    def tried(self, where: str, took: int, failure: str) -> None:
+        assert took >= 0
+        assert not self.answers, "attempts are told before the answer"
+        self.attempts.append((where, failure))
 
     def opened(self, sock: socket.socket, framing: Framing, seal: Seal | None = None) -> None:
         self.answers.append(sock)
@@ -126,6 +133,7 @@ def test_way_is_handed_over_and_watched_until_it_ends(bench: Bench) -> None:
     assert bench.opener.statistics().pending == 1
     bench.run()
     [sock] = request.answers
+    assert request.attempts == [(f"127.0.0.1:{bench.relay.getsockname()[1]}", "")]
     assert sock is bench.made[0].sock
     assert sock.gettimeout() == 0
     assert (bench.opener.statistics().opened, bench.opener.statistics().pending) == (1, 0)
@@ -268,6 +276,7 @@ def test_failure_is_told_by_its_errno(bench: Bench, error: BaseException, told: 
 
     request = bench.ask(Proxy(failing))
     bench.run()
+    assert request.attempts == [("proxy", words_of(error))]
     assert request.answers == [told]
     assert bench.opener.statistics().failed == 1
 
@@ -298,6 +307,7 @@ def test_slow_way_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
         request = bench.ask(Proxy(slow))
         bench.run(0.2)
         assert request.answers == [errno.ETIMEDOUT]
+        assert request.attempts == [("proxy", "not open after 0.05 s")]
         assert "not open after 0.05 s" in caplog.text
     finally:
         bench.close()
