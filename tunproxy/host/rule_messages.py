@@ -11,12 +11,20 @@ PROTOCOL: Final = 119  # our choice: marks our routes and rules as ours (free in
 
 FIB_RULE_INVERT: Final = 0x02  # linux/fib_rules.h
 FR_ACT_TO_TBL: Final = 1
+FR_ACT_GOTO: Final = 2
+FR_ACT_NOP: Final = 3
 ALL_BITS: Final = 0xFFFF_FFFF
 
 # Prefixes this short lead everywhere, and not to a network: other VPNs put two halves of everything in front
 # of a default route that they leave alone (OpenVPN's redirect-gateway def1: 0.0.0.0/1 and 128.0.0.0/1; ::/3,
 # 2000::/4 and 3000::/4 for IPv6), and 2000::/3, all that is given away of IPv6, is many a tunnel's default.
 DEFAULT_LENGTH: Final[dict[int, int]] = {socket.AF_INET: 1, socket.AF_INET6: 4}
+
+
+# What no rule of ours has, as pyroute2 calls it. One of an earlier version, or of somebody's hand, may.
+_NEVER_OURS: Final = (
+    "tos", "ip_proto", "sport_range", "oifname", "suppress_ifgroup", "l3mdev", "tun_id", "flow"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,7 @@ class Rule:
     what ``ip rule`` calls from, to and iif; not_iif matches every other interface, not_port every other port,
     and both whatever has not both.
     last_uid is that of a range which begins with uid. The bits of mask must be in a packet's mark as in mark.
+    odd is whatever else a rule asks for or does, as pyroute2 has it, so that no other rule is taken for it.
     """
 
     priority: int
@@ -43,6 +52,7 @@ class Rule:
     port: int = 0  # that the packet goes to
     not_port: int = 0
     ignore_default: bool = False  # a route found in table that leads everywhere does not count
+    odd: tuple[tuple[str, int | str], ...] = ()
 
 
 def rule_fields(family: int, rule: Rule) -> dict[str, Any]:
@@ -73,11 +83,11 @@ def rule_fields(family: int, rule: Rule) -> dict[str, Any]:
         fields |= {"dport_range": f"{rule.not_port}:{rule.not_port}", "flags": FIB_RULE_INVERT}
     if rule.ignore_default:
         fields |= {"suppress_prefixlen": DEFAULT_LENGTH[family]}
-    return fields
+    return fields | dict(rule.odd)
 
 
 def rule_of(found: Any) -> Rule:
-    """Return the rule that pyroute2's message is about; an odd one becomes one that is none of ours."""
+    """Return the rule that pyroute2's message is about; an odd one is equal to none of ours."""
     is_inverted = bool(found["flags"] & FIB_RULE_INVERT)
     first, _, last = str(found.get("uid_range") or "-1:-1").partition(":")
     port = int(str(found.get("dport_range") or "0:0").partition(":")[0])
@@ -98,7 +108,26 @@ def rule_of(found: Any) -> Rule:
         port=0 if is_inverted else port,
         not_port=port if is_inverted else 0,
         ignore_default=found.get("suppress_prefixlen") == DEFAULT_LENGTH.get(found["family"], -1),
+        odd=_odd(found, is_inverted=is_inverted),
     )
+
+
+def _odd(found: Any, *, is_inverted: bool) -> tuple[tuple[str, int | str], ...]:
+    """Return what a Rule has no other words for: else unreachable would be our nop, UDP be all."""
+    asked = [(name, found.get(name)) for name in _NEVER_OURS]
+    odd = [(name, value) for name, value in asked if value is not None and (value or name != "tos")]
+    action = found["action"]
+    if action not in (FR_ACT_TO_TBL, FR_ACT_GOTO, FR_ACT_NOP) or (
+        action == FR_ACT_TO_TBL and not found.get("table")
+    ):
+        odd.append(("action", action))
+    ports = str(found.get("dport_range") or "0:0")
+    first, _, last = ports.partition(":")
+    if first != last:
+        odd.append(("dport_range", ports))
+    if is_inverted and not found.get("iifname") and not found.get("dport_range"):
+        odd.append(("flags", FIB_RULE_INVERT))
+    return tuple(odd)
 
 
 def _prefix(address: str | None, length: int) -> Network | None:

@@ -57,3 +57,34 @@ def test_rule_of_another_make_is_none_of_ours() -> None:
     odd["flags"] = FIB_RULE_INVERT
     odd["iifname"] = "eth0"
     assert rule_of(odd) == replace(Rule(77, table=1234), not_iif="eth0")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tos", 16),
+        ("ip_proto", 17),
+        ("sport_range", "50:60"),
+        ("dport_range", "50:60"),
+        ("oifname", "eth0"),
+        ("suppress_ifgroup", 0),
+        ("l3mdev", 1),
+        ("tun_id", 7),
+        ("flow", 3),
+        ("action", 7),
+        ("flags", FIB_RULE_INVERT),
+    ],
+)
+def test_rule_with_what_none_of_ours_has_is_none_of_ours_and_can_be_named(name: str, value: object) -> None:
+    plain = Rule(77, table=1234, source=ip_network("192.0.2.0/24"))
+    message = Message(plain)
+    message[name] = value
+    odd = rule_of(message)
+    assert odd not in (plain, replace(plain, port=50), replace(plain, table=0))
+    assert rule_fields(socket.AF_INET, odd)[name] == value
+
+
+def test_rule_that_looks_into_no_table_is_no_nop() -> None:
+    message = Message(Rule(77, table=1234))
+    message["table"] = 0  # "lookup [l3mdev-table]"
+    assert rule_of(message) != Rule(77)

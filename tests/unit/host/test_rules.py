@@ -86,6 +86,46 @@ def test_rules_applied_again_replace_those_of_another_run_and_revert_leaves_none
     isolated(check)
 
 
+ODD_RULES = (
+    "pref 7776 prohibit",
+    "pref 7779 unreachable",
+    "pref 7772 blackhole",
+    "pref 7770 l3mdev",
+    "pref 7777 iif lo ipproto udp lookup 7777",
+    "pref 7777 not from 10.0.0.0/8 tos 0x10 sport 50-60 dport 1-5 oif eth9 lookup 7777 suppress_ifgroup 7",
+    "pref 7772 lookup main suppress_prefixlength 0",
+    "pref 7775 not from all iif lo dport 53-54 goto 7779",
+)
+
+
+@needs_namespaces
+@pytest.mark.needs("ip")
+def test_rules_of_ours_as_we_make_none_are_replaced_and_reverted() -> None:
+    """Of an earlier version, say; an unreachable one at 7779 would be the end of all that is left alone."""
+
+    def check() -> None:
+        def shown() -> list[str]:
+            return sorted(subprocess.run(["ip", "rule"], capture_output=True, text=True).stdout.splitlines())
+
+        before = shown()
+        with Netlink() as net:
+            POLICY.apply(net)
+            right = shown()
+            POLICY.revert(net)
+            for applied_before in (False, True):
+                if applied_before:
+                    POLICY.apply(net)
+                for rule in ODD_RULES:
+                    subprocess.run(["ip", "rule", "add", *rule.split(), "protocol", "119"], check=True)
+                assert len(shown()) >= len(before) + len(ODD_RULES)
+                POLICY.apply(net)
+                assert shown() == right
+                POLICY.revert(net)
+                assert shown() == before
+
+    isolated(check)
+
+
 @needs_namespaces
 @pytest.mark.needs("ip")
 def test_rules_of_every_scope_are_what_the_kernel_has_and_applied_again_change_nothing() -> None:
