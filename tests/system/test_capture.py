@@ -207,6 +207,58 @@ def test_capture_of_what_is_forwarded_by_interface(lab: CaptureLab, start: Start
         assert lab.route_to(WORLD_IPV4) == lab.route_to(WORLD_IPV6) == TUN
 
 
+@pytest.fixture
+def published(lab: CaptureLab) -> Iterator[int]:
+    """Have a port of the host lead to the container's of the same number, and the world know its networks."""
+    port = 8053
+    lab.host.nft(
+        "table inet published { chain pre { type nat hook prerouting priority dstnat\n"
+        f'iifname "{UPLINK}" meta l4proto {{ tcp, udp }} th dport {port} dnat ip to {CONTAINER_IPV4}\n'
+        "}\n}\n"
+    )
+    routes = (("172.18.0.0/24", HOST_IPV4), ("fd18::/64", HOST_IPV6))
+    for network, router in routes:
+        lab.world.ip("route", "add", network, "via", router)
+    yield port
+    for network, _ in routes:
+        lab.world.ip("route", "del", network)
+    lab.host.nft("delete table inet published")
+
+
+@pytest.mark.parametrize("options", [(), ("--include-interface", "ctr0")], ids=str)
+def test_capture_of_what_is_forwarded_leaves_answers_alone(
+    lab: CaptureLab, start: Start, published: int, options: tuple[str, ...]
+) -> None:
+    """Of servers in containers: at published ports, and where the world knows a way to them."""
+
+    def assert_they_answer() -> None:
+        with (
+            lab.greeter(lab.container, CONTAINER_IPV4, published),
+            lab.world.connect(HOST_IPV4, published, timeout=5) as client,
+        ):
+            assert client.recv(100) == b"hello\n"
+        for address in (CONTAINER_IPV4, CONTAINER_IPV6):
+            visit(lab, lab.world, lab.container, address)
+        with (
+            lab.container.datagram(CONTAINER_IPV4, published) as server,
+            lab.world.datagram("0.0.0.0") as client,
+        ):
+            client.sendto(b"anybody?", (HOST_IPV4, published))
+            _, asker = server.recvfrom(100)
+            server.sendto(b"here", asker)
+            assert client.recvfrom(100) == (b"here", (HOST_IPV4, published))
+
+    assert_they_answer()
+    with start("--forwarded", *options):
+        seen = lab.carried(TUN)
+        assert_they_answer()
+        assert lab.carried(TUN) == seen
+        assert visit(lab, lab.container, lab.world, WORLD_IPV4) == HOST_IPV4
+        assert visit(lab, lab.container, lab.world, WORLD_IPV6) == HOST_IPV6
+        assert lab.carried(TUN) > seen, "what begins there is captured"
+    assert_they_answer()
+
+
 def sender(lab: CaptureLab, address: str, uid: int = 0, group: str = "") -> str:
     """Return the address that a process of a user, in a control group, is given to send from."""
     with lab.greeter(lab.world, address) as (port, _):

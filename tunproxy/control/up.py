@@ -106,12 +106,12 @@ def up(settings: UpSettings, serve: Serve = run_worker) -> int:
             return 0
         net = cleanup.enter_context(Netlink())
         changes = Changes(net)
+        groups = CaptureReport(settings.capture if settings.routes else CaptureOptions(), scope)
+        cleanup.callback(groups.close)  # after the policy rules, which ask for the marks
         switch = KillSwitchKeeper(is_wanted=plan.kill_switch() is not None)
         switch.look(net)
         cleanup.callback(switch.end, changes)
-        groups = CaptureReport(settings.capture if settings.routes else CaptureOptions(), scope)
-        cleanup.callback(groups.close)
-        plan = dataclasses.replace(plan, scope=groups.mark())
+        plan = dataclasses.replace(plan, scope=groups.mark(name, net))
         lane = LaneKeeper(
             sources, is_wanted=bool(settings.routes) and scope.has_lane, answers_names=scope.dns
         )
@@ -119,7 +119,7 @@ def up(settings: UpSettings, serve: Serve = run_worker) -> int:
         if settings.routes:
             _route(plan, changes, lane, rules)
             switch.put(plan.kill_switch(rules), net, changes)
-        kept = [*plan.link(), *changes.applied] if settings.routes else []
+        kept = [*plan.link(), *groups.kept, *changes.applied] if settings.routes else []
         notes = strangers_in_words(net) if settings.routes else []
         made = Made(plan, crew, kept, rules, groups, lane, switch, notes)
         why = supervise(made, manager, plan.start_line(line))

@@ -17,8 +17,8 @@ Vocabulary
 Theory of operation
     ``netlink`` is the one file that knows pyroute2, with ``rule_messages``; ``pyroute`` loads what it needs.
     ``links``, ``routes``, ``rules`` and ``lane``, with ``exceptions``, hold the changes. ``scope`` says what
-    rules are made of; ``cgroups`` has programs of a control group marked, ``nft`` holds a table of nftables,
-    both for as long as we live.
+    rules are made of; ``cgroups`` has programs of a control group marked, ``answer_marks`` what is forwarded
+    as an answer, ``nft`` holds a table of nftables, all for as long as we live.
     ``owners`` finds the process of a flow, ``process`` and ``containers`` describe it.
     ``bus`` is the one file that knows dbus-fast; ``resolved`` and ``network_manager`` ask by it.
     ``leak_table`` counts who asks for names past us.

@@ -54,6 +54,7 @@ PRIORITIES: Final = range(FIRST, LAST + 1)
 
 MAX_LOOKS: Final = 8
 _NAME: Final = "tunproxy/table/"  # of the socket that a claim is
+ANSWER: Final = 0x0400_0000  # a bit of the mark, beside those of ``cgroups``: see ``answer_marks``
 LOOPBACK: Final = "lo"  # what this host sends comes from there, to the rules
 DNS_PORT: Final = 53
 WIREGUARD_MARK: Final = (51_820, ALL_BITS)  # wg-quick(8), "Table": its first choice; NetworkManager's, too
@@ -168,6 +169,8 @@ class PolicyRules(Change):
             Rule(FIRST + 1, goto=LAST, iif=LOOPBACK, uid=first, last_uid=last if last > first else -1)
             for first, last in scope.users_left_alone()
         ]
+        if scope.spares_answers:
+            rules += [Rule(FIRST + 1, goto=LAST, mark=ANSWER, mask=ANSWER)]
         if scope.spares_cgroups:
             rules += [Rule(FIRST + 1, goto=LAST, iif=LOOPBACK, mark=EXCLUDED, mask=EXCLUDED)]
         if scope.only_cgroups:

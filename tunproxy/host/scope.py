@@ -24,7 +24,8 @@ class Scope:
     excluded are targets that are left alone; so is what carries one of marks, pairs of a mark and its mask.
     With dns, port 53 is captured wherever it leads, but to dns_except. has_lane says that prefixes may be
     excepted from the lane's table (``lane``). By cgroups, the sockets of programs carry a bit of a mark
-    (``cgroups``): INCLUDED where only those are captured, EXCLUDED where they are not.
+    (``cgroups``): INCLUDED where only those are captured, EXCLUDED where they are not. spares_answers
+    says that what is forwarded as an answer carries one, too (``answer_marks``).
     """
 
     forwarded: bool = False
@@ -39,6 +40,7 @@ class Scope:
     dns: bool = False
     dns_except: tuple[Address, ...] = ()
     has_lane: bool = False
+    spares_answers: bool = False
 
     def users_left_alone(self) -> list[Uids]:
         """Return the users whose programs are not captured, as few ranges in order."""
