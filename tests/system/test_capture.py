@@ -259,6 +259,36 @@ def test_capture_of_what_is_forwarded_leaves_answers_alone(
     assert_they_answer()
 
 
+@pytest.mark.needs("microsocks")
+def test_capture_of_what_is_forwarded_cuts_the_loop_through_a_proxy_in_a_container(
+    lab: CaptureLab, start: Start, tmp_path: Path
+) -> None:
+    options = ("--forwarded", "--upstream", f"socks5://{CONTAINER_IPV4}:1080")
+    proxy = lab.container.spawn("microsocks", "-i", CONTAINER_IPV4, "-p", "1080", log=tmp_path / "microsocks")
+    try:
+        assert eventually(lambda: can_connect(lab.host, CONTAINER_IPV4, 1080)), proxy.log.read_text()
+        with lab.greeter(lab.world, WORLD_IPV4) as (port, visitors):
+            with start(*options) as run:
+                with pytest.raises(OSError, match=r"refused|reset"):
+                    lab.host.connect(WORLD_IPV4, port, timeout=30).recv(100)
+                run.expect(f"loop: flows to {WORLD_IPV4}:{port} come from what this host forwards")
+                assert visitors == []
+            with start(*options, "--exclude-interface", "ctr0"):
+                with lab.host.connect(WORLD_IPV4, port) as client:
+                    assert client.recv(100) == b"hello\n"
+                assert visitors == [HOST_IPV4]
+    finally:
+        proxy.stop()
+
+
+def can_connect(namespace: Namespace, address: str, port: int) -> bool:
+    try:
+        namespace.connect(address, port, timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def sender(lab: CaptureLab, address: str, uid: int = 0, group: str = "") -> str:
     """Return the address that a process of a user, in a control group, is given to send from."""
     with lab.greeter(lab.world, address) as (port, _):

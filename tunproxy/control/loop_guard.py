@@ -13,7 +13,9 @@ and people are told whose they are.
 Datagrams loop as well. Where the proxy opens a port for each client, each turn is another flow, as above;
 where it sends everything from one port, the same flow grows without an answer (``udp_loops``).
 
-Only flows that go to a proxy on this host are looked at, which costs such a flow a look-up.
+Only flows that go to a proxy on this host are looked at, which costs such a flow a look-up. Where we serve
+others as well, the proxy may be in a container, or behind this host: then nobody here knows whose its
+connections are. They come from the proxy's own address, or, where that is masqueraded, from one of ours.
 """
 
 import asyncio
@@ -72,7 +74,10 @@ class _Count:
 
 
 class LoopGuard(FlowGuard):
-    """is_here tells which addresses are this host's. clock is in seconds and never goes back."""
+    """is_here tells which addresses are this host's. clock is in seconds and never goes back.
+
+    serves_others says that what this host forwards is captured, too.
+    """
 
     def __init__(
         self,
@@ -83,6 +88,7 @@ class LoopGuard(FlowGuard):
         is_here: Callable[[str], bool],
         *,
         datagrams: DatagramTable | None = None,
+        serves_others: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
@@ -91,6 +97,7 @@ class LoopGuard(FlowGuard):
         self._tcp: Final = tcp
         self._owners: Final = owners
         self._is_here: Final = is_here
+        self._serves_others: Final = serves_others
         self._clock: Final = clock
         self._counts: Final[OrderedDict[Target, _Count]] = OrderedDict()
         self._found: Final[dict[str, tuple[str, float]]] = {}  # by upstream: what was told, and when
@@ -100,8 +107,7 @@ class LoopGuard(FlowGuard):
         self._udp: Final = UdpLoops(loop, datagrams, self._suspect) if datagrams is not None else None
 
     def admits(self, info: FlowInfo, verdict: Verdict) -> bool:
-        where = proxy_of(verdict)
-        if where is None or not (where[0] == "localhost" or self._is_local(where[0])):
+        if not self._is_watched(verdict):
             return True
         now = self._clock()
         count = self._count(info, now)
@@ -127,8 +133,7 @@ class LoopGuard(FlowGuard):
 
     def _suspect(self, info: FlowInfo, verdict: Verdict) -> None:
         """Look at one flow that sends and sends, and hears nothing."""
-        where = proxy_of(verdict)
-        if where is not None and (where[0] == "localhost" or self._is_local(where[0])):
+        if self._is_watched(verdict):
             self._ask(info, verdict, self._count(info, self._clock()), 1)
 
     def document(self) -> dict[str, object]:
@@ -147,7 +152,13 @@ class LoopGuard(FlowGuard):
         for task in self._tasks:
             task.cancel()
 
+    def _is_watched(self, verdict: Verdict) -> bool:
+        where = proxy_of(verdict)
+        return where is not None and (self._serves_others or self._is_local(where[0]))
+
     def _is_local(self, host: str) -> bool:
+        if host == "localhost":
+            return True
         try:
             return self._is_here(host)
         except ValueError:  # a name
@@ -176,8 +187,8 @@ class LoopGuard(FlowGuard):
             )
             proxy = await self._proxy_behind(info)
             who = _same(client, proxy)
-            if who or (client.pid < 0 and proxy is None and waiting >= UNKNOWN_MANY):
-                self._cut(info, verdict, client, who or "a program that cannot be found out", count)
+            if who or (waiting >= UNKNOWN_MANY and self._may_be_of(verdict, info, client, proxy)):
+                self._cut(info, verdict, client, who, count)
             elif client.pid >= 0 and proxy is not None:
                 pause = PAUSE
         except Exception:  # must not end the packet path
@@ -185,6 +196,16 @@ class LoopGuard(FlowGuard):
         finally:
             count.is_asked = False
             count.quiet_until = self._clock() + pause
+
+    def _may_be_of(self, verdict: Verdict, info: FlowInfo, client: Process, proxy: Process | None) -> bool:
+        """Tell whether flows of a client whom nobody knows may be those of the proxy they go to."""
+        where = proxy_of(verdict)
+        if client.pid >= 0 or where is None:
+            return False
+        if proxy is None and self._is_local(where[0]):
+            return True
+        address = socket.inet_ntop(info.family, info.client)
+        return self._serves_others and (address == where[0] or self._is_here(address))
 
     def _waiting(self, info: FlowInfo) -> int:
         """Return how many flows to a target have brought nothing."""
@@ -224,7 +245,11 @@ class LoopGuard(FlowGuard):
         else:
             number = self._tcp.cut_loop(info.target, info.target_port)
         self.cut += number
-        words = f"loop: flows to {_place(info)} come from {who}, {_advice(verdict.upstream, client)}"
+        advice = _advice(verdict.upstream, client)
+        if not who and self._serves_others:
+            who, advice = "what this host forwards", _advice_behind(verdict.upstream)
+        who = who or "a program that cannot be found out"
+        words = f"loop: flows to {_place(info)} come from {who}, {advice}"
         known = self._found.get(verdict.upstream)
         self._found[verdict.upstream] = (words, now)
         if known is None or now - known[1] > QUARANTINE:
@@ -262,6 +287,12 @@ def _advice(upstream: str, client: Process) -> str:
         return f"which is the upstream{name} ({how})"
     how = "run it as a user of its own, and leave that alone: [capture] exclude-users, or --exclude-user"
     return f"which is the upstream{name} ({how})"
+
+
+def _advice_behind(upstream: str) -> str:
+    name = "" if upstream == URL_NAME else f" {upstream}"
+    how = "leave the link that it is behind alone: [capture] exclude-interfaces, or --exclude-interface"
+    return f"where the upstream{name} is ({how})"
 
 
 def _place(info: FlowInfo) -> str:

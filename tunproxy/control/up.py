@@ -181,6 +181,7 @@ def _crew(plan: Plan, devices: Sequence[TunDevice], steering: str, serve: Serve)
         memory=max(plan.settings.memory // len(devices), MEMORY_MIN),
         sources=plan.sources,
         resolvers=host_resolvers(is_apart=False),
+        serves_others=plan.scope.forwarded,
         wishes=Wishes(StateFiles(state_folder()).choices()),
     )
     return Crew(devices, settings, plan.identity, serve=serve, steering=steering)

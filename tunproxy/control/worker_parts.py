@@ -162,7 +162,7 @@ class WorkerParts:
             return None
         guard = LoopGuard(
             self._loop, self._dataplane, self._tcp, self._owners, self._uplink.is_here,
-            datagrams=self._datagrams,
+            datagrams=self._datagrams, serves_others=settings.serves_others,
         )  # fmt: skip
         self._tcp.guard = guard
         self._datagrams.guard_by(guard)

@@ -36,6 +36,7 @@ class WorkerSettings:
     It is worker number of so many workers, from 0 on, and restarts of them have had its place before it.
     generation is that of its first policy. is_steered: the kernel knows which packets are whose
     (``loop.sharing``); inbox and outboxes are for what workers tell each other (``neighbours``).
+    serves_others: what the host forwards is captured, too.
     wishes are what somebody has chosen; the supervisor's own, which a worker that begins has a copy of.
     """
 
@@ -58,6 +59,7 @@ class WorkerSettings:
     is_steered: bool = False
     inbox: socket.socket | None = None
     outboxes: tuple[socket.socket, ...] = ()
+    serves_others: bool = False
     wishes: Wishes = field(default_factory=Wishes)
 
     def held(self) -> set[int]:

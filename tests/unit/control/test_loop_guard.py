@@ -56,7 +56,14 @@ class Owners:
 class World:
     """A table whose flows go to a proxy that accepts connections and says nothing, with a guard."""
 
-    def __init__(self, client: Process = CHILD, proxy: Process = PROXY) -> None:
+    def __init__(
+        self,
+        client: Process = CHILD,
+        proxy: Process = PROXY,
+        *,
+        serves_others: bool = False,
+        ours: tuple[str, ...] = ("127.0.0.1", "192.0.2.1"),
+    ) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=300)
         self.loop = asyncio.new_event_loop()
         self.owners = Owners(client, proxy)
@@ -69,7 +76,8 @@ class World:
             Turns(),
             self.rig.table,
             self.owners,
-            lambda address: address in ("127.0.0.1", "192.0.2.1"),
+            lambda address: address in ours,
+            serves_others=serves_others,
             clock=lambda: self.now,
         )
         self.proxied = Verdict(CONVERSE, "local", address, port)
@@ -101,8 +109,8 @@ class World:
 
 
 @contextlib.contextmanager
-def world(*owners: Process) -> Iterator[World]:
-    with contextlib.closing(World(*owners)) as made:
+def world(*owners: Process, **settings: Any) -> Iterator[World]:
+    with contextlib.closing(World(*owners, **settings)) as made:
         yield made
 
 
@@ -162,6 +170,51 @@ def test_those_of_nobody_are_cut_only_when_they_are_very_many(caplog: pytest.Log
         made.now += 1
         made.flows(1, 40_000)
         assert "come from a program that cannot be found out" in caplog.text
+
+
+CLIENT = "10.0.0.2"  # whose flows World makes
+FAR = "198.51.100.77"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "our_own", "client", "is_cut"),
+    [
+        (CLIENT, "192.0.2.1", UNKNOWN, True),  # a proxy of the LAN, whose way out is this host
+        (FAR, CLIENT, UNKNOWN, True),  # in a container, masqueraded behind an address of ours
+        (FAR, "192.0.2.1", UNKNOWN, False),  # somebody of the LAN, through a proxy of the world
+        (FAR, CLIENT, BROWSER, False),  # a program of this host
+        ("127.0.0.1", "192.0.2.1", UNKNOWN, True),  # a published port, which leads on into a container
+    ],
+)
+def test_proxy_behind_this_host_is_known_by_where_flows_come_from(
+    caplog: pytest.LogCaptureFixture, proxy: str, our_own: str, client: Process, *, is_cut: bool
+) -> None:
+    with (
+        world(client, UNKNOWN, serves_others=True, ours=("127.0.0.1", our_own)) as made,
+        caplog.at_level(logging.WARNING),
+    ):
+        made.proxied = Verdict(CONVERSE, "work", proxy, 1080)
+        made.flows(UNKNOWN_MANY - 1)
+        assert caplog.messages == []
+        made.now += 1
+        made.flows(1, 30_000)
+        assert bool(caplog.messages) == is_cut
+        if is_cut:
+            assert "come from what this host forwards, where the upstream work is (leave" in caplog.text
+            assert "--exclude-interface" in caplog.text
+            assert not any(made.flows(3, 40_000))
+
+
+def test_published_port_that_a_program_here_carries_into_a_container_is_cut_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As Docker's proxy in user space does: the proxy's end is that program's, and the flows are nobody's."""
+    with (
+        world(UNKNOWN, BROWSER, serves_others=True, ours=("127.0.0.1", CLIENT)) as made,
+        caplog.at_level(logging.WARNING),
+    ):
+        made.flows(UNKNOWN_MANY)
+        assert "come from what this host forwards" in caplog.text
 
 
 def test_only_proxies_of_this_host_are_looked_at() -> None:
