@@ -20,6 +20,7 @@ mark; with an interface to bind to they do in any case, as a route into the TUN 
 
 import dataclasses
 import logging
+import os
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -77,9 +78,7 @@ def up(settings: UpSettings, serve: Serve = run_worker) -> int:
     if settings.capture.kill_switch and not settings.routes:
         raise ConfigError("cannot hold a kill switch: somebody else routes (leave --no-route out)")
     scope = settings.capture.scope(sources.config.dns, answers_names=may_answer_names(sources))
-    needed = (privileges.CAP_NET_ADMIN, privileges.CAP_SETUID, privileges.CAP_SETGID)
-    if not privileges.has_capabilities(*needed):
-        raise SystemChangeError("cannot change routes: not permitted (run as root, or see tunproxy exec)")
+    _check_rights()
     needs = privileges.SocketNeeds(settings.mark, settings.bind_interface)
     ids = privileges.worker_ids(settings.worker_uid)
     identity = Identity(*ids, needs, sources.config.device.sandbox, sources.config.plugins.written())
@@ -129,6 +128,16 @@ def up(settings: UpSettings, serve: Serve = run_worker) -> int:
             return 0
         tell(f"the worker died ({why}): {switch.words}", logging.ERROR)
         return WORKER_DIED
+
+
+def _check_rights() -> None:
+    """Raise SystemChangeError where this process may not do what it has to; root in a container, say."""
+    lacked = privileges.lacked_for_workers()
+    if lacked:
+        how = "run as root, or see tunproxy exec"
+        if os.geteuid() == 0:
+            how = f"root is without {', '.join(lacked)} here: have this container, or unit, given that"
+        raise SystemChangeError(f"cannot change routes: not permitted ({how})")
 
 
 def _give_up_rights(sources: Sources) -> None:

@@ -18,6 +18,7 @@ from typing import Final
 
 from tunproxy.host import libc
 from tunproxy.host.privileges import (
+    CAP_KILL,
     CAP_NET_ADMIN,
     CAP_NET_RAW,
     CAP_SETGID,
@@ -31,7 +32,6 @@ CAP_CHOWN: Final = 0
 CAP_DAC_OVERRIDE: Final = 1
 CAP_DAC_READ_SEARCH: Final = 2
 CAP_FOWNER: Final = 3
-CAP_KILL: Final = 5
 CAP_NET_BIND_SERVICE: Final = 10
 CAP_SYS_PTRACE: Final = 19
 CAP_BPF: Final = 39  # from Linux 5.8; SYS_ADMIN before

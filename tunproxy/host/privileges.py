@@ -20,6 +20,7 @@ from tunproxy.errors import SystemChangeError
 from tunproxy.host import libc
 
 # linux/capability.h
+CAP_KILL: Final = 5
 CAP_SETGID: Final = 6
 CAP_SETUID: Final = 7
 CAP_NET_ADMIN: Final = 12
@@ -63,6 +64,17 @@ def has_capabilities(*wanted: int) -> bool:
     """Tell whether this process has all these capabilities, in its own user namespace."""
     effective = _capabilities("CapEff")
     return all(effective >> capability & 1 for capability in wanted)
+
+
+def lacked_for_workers() -> list[str]:
+    """Return the names of the capabilities that whoever runs workers needs, and this process has not."""
+    needed = {
+        "CAP_NET_ADMIN": CAP_NET_ADMIN,
+        "CAP_SETUID": CAP_SETUID,
+        "CAP_SETGID": CAP_SETGID,
+        "CAP_KILL": CAP_KILL,
+    }
+    return [name for name, number in needed.items() if not has_capabilities(number)]
 
 
 def permitted() -> int:
@@ -152,7 +164,7 @@ def raise_descriptor_limit() -> None:
 
 def _drop_capabilities(needs: SocketNeeds) -> None:
     """Drop every capability but the least one that needs takes. Raises OSError."""
-    raw, admin = 1 << CAP_NET_RAW, 1 << CAP_NET_ADMIN
+    raw, admin = (1 << each & permitted() for each in (CAP_NET_RAW, CAP_NET_ADMIN))
     libc.capset(effective=0, permitted=raw | admin)
     for kept in (0, raw, admin):
         libc.capset(effective=kept, permitted=raw | admin)

@@ -22,6 +22,7 @@ from tunproxy.errors import ConfigError, SystemChangeError, UpstreamError
 from tunproxy.host import libc
 from tunproxy.host.links import has_link
 from tunproxy.host.netlink import Netlink
+from tunproxy.host.privileges import CAP_NET_ADMIN
 from tunproxy.host.routes import TABLE
 from tunproxy.logs import setup
 
@@ -156,8 +157,11 @@ def test_up_tells_the_service_manager_and_nobody_else_may() -> None:
 
 def test_up_without_rights_is_refused() -> None:
     def check() -> None:
-        libc.capset(effective=0, permitted=0)
-        with pytest.raises(SystemChangeError, match=r"^cannot change routes: not permitted"):
+        libc.capset(effective=1 << CAP_NET_ADMIN, permitted=1 << CAP_NET_ADMIN)
+        lacked = "CAP_SETUID, CAP_SETGID, CAP_KILL"
+        with pytest.raises(
+            SystemChangeError, match=rf"^cannot change routes: not permitted .*without {lacked}"
+        ):
             up(UpSettings(workers=1), serve_and_ask_to_stop)
 
     isolated(check)

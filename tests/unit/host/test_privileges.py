@@ -14,8 +14,11 @@ from tests.isolation import isolated, needs_namespaces
 from tunproxy.errors import SystemChangeError
 from tunproxy.host import libc, privileges
 from tunproxy.host.privileges import (
+    CAP_KILL,
     CAP_NET_ADMIN,
     CAP_NET_RAW,
+    CAP_SETGID,
+    CAP_SETUID,
     CAP_SYS_ADMIN,
     LEAST_DESCRIPTORS,
     SocketNeeds,
@@ -53,6 +56,38 @@ def test_become_keeps_one_capability_for_a_mark(uid: int) -> None:
         assert int(status()["CapPrm"], 16) in (1 << CAP_NET_RAW, 1 << CAP_NET_ADMIN)
         with socket.socket() as made:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 7)
+
+    isolated(check)
+
+
+FEW = sum(1 << each for each in (CAP_KILL, CAP_NET_ADMIN, CAP_SETGID, CAP_SETUID))
+
+
+@needs_namespaces
+def test_become_needs_no_right_that_the_worker_does_not_use() -> None:
+    """Root in a container is often without NET_RAW, which only marks take, and those ADMIN gives as well."""
+
+    def check() -> None:
+        libc.capset(effective=FEW, permitted=FEW)
+        privileges.become(61_000, 61_000, NOTHING)
+        assert int(status()["CapPrm"], 16) == 0
+
+    def check_mark() -> None:
+        libc.capset(effective=FEW, permitted=FEW)
+        privileges.become(61_000, 61_000, SocketNeeds(mark=7))
+        assert int(status()["CapPrm"], 16) == 1 << CAP_NET_ADMIN
+
+    isolated(check)
+    isolated(check_mark)
+
+
+@needs_namespaces
+def test_what_is_lacked_for_workers_is_named() -> None:
+    def check() -> None:
+        assert privileges.lacked_for_workers() == []
+        some = 1 << CAP_NET_ADMIN | 1 << CAP_SETUID
+        libc.capset(effective=some, permitted=some)
+        assert privileges.lacked_for_workers() == ["CAP_SETGID", "CAP_KILL"]
 
     isolated(check)
 
