@@ -66,6 +66,35 @@ def test_host_with_a_tunproxy_is_well_and_leaks_nothing(lab: HostLab) -> None:
         process.wait(20)
 
 
+@pytest.mark.needs("nft")
+@pytest.mark.parametrize(
+    ("hook", "key", "says"),
+    [("output", "oifname", "the SYN would go to"), ("input", "iifname", "has answered, and this host's own")],
+)
+def test_firewall_that_knows_nothing_of_the_device_is_found_out(
+    lab: HostLab, hook: str, key: str, says: str
+) -> None:
+    process = lab.start_up("--tun", TUN)
+    try:
+        lab.host.nft(
+            f"table inet strict {{ chain only {{ type filter hook {hook} priority 0; policy drop;\n"
+            f'{key} {{ "lo", "{UPLINK}" }} accept\n}}\n}}\n'
+        )
+        with lab.greeter(lab.world, WORLD_IPV4) as (port, _):
+            probe = ("doctor", "--tun", TUN, "--probe", f"{WORLD_IPV4}:{port}")
+            code, found = findings(lab, *probe)
+            [(state, told)] = found["probe"]
+            assert (code, state) == (1, "broken")
+            assert says in told
+            assert "firewall" in told
+            lab.host.nft("delete table inet strict")
+            assert findings(lab, *probe)[1]["probe"][0][0] == "fine"
+    finally:
+        lab.host.run("nft", "delete", "table", "inet", "strict")
+        process.terminate()
+        process.wait(20)
+
+
 @pytest.mark.parametrize(
     ("behaviour", "says"), [("reads", "must write a SYN, ACK itself"), ("sleeps", "does not read it")]
 )

@@ -14,7 +14,7 @@ Theory of operation
     ``devices`` reads what there is to know of TUN devices, and judges it; ``offloads`` reads who completes
     checksums, and how many were wrong; ``ways`` asks the kernel where packets would go, and who stands in
     front; ``loops`` asks that for the packets of the programs behind devices; ``answers`` makes a connection
-    and watches the device's counters meanwhile; ``limits`` is about the host; ``running`` about a tunproxy
-    that runs. ``examine`` puts these together. ``audit`` asks for each kind of packet whether it would be
-    captured.
+    and watches the device's counters meanwhile, ``firewall`` what of it gets past the host's own; ``limits``
+    is about the host; ``running`` about a tunproxy that runs. ``examine`` puts these together. ``audit``
+    asks for each kind of packet whether it would be captured.
 """

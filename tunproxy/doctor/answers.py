@@ -11,8 +11,9 @@ from typing import Final
 from tunproxy.control.endpoint import find
 from tunproxy.doctor.devices import Device, held_by, read_devices
 from tunproxy.doctor.finding import Finding, State
+from tunproxy.doctor.firewall import INPUT, OUTPUT, counting
 from tunproxy.doctor.offloads import checksum_errors
-from tunproxy.doctor.ways import describe_way
+from tunproxy.doctor.ways import describe_way, source_check_drops
 from tunproxy.errors import ConfigError
 from tunproxy.host.netlink import Netlink, Way
 
@@ -37,12 +38,17 @@ def probe(address: str, port: int, patience: float = PATIENCE) -> Finding:
     with Netlink() as net:
         way = net.way_to(address, uid=os.geteuid(), protocol=socket.IPPROTO_TCP, port=port)
     before = {device.name: device for device in read_devices()}
-    spoiled = sum(checksum_errors().values())
-    began = time.monotonic()
-    error = _connect(address, port, patience)
-    seconds = time.monotonic() - began
+    spoiled, forged = sum(checksum_errors().values()), source_check_drops()
+    with _bound(address) as sock, counting(sock.getsockname()[1]) as checkpoints:
+        began = time.monotonic()
+        error = _connect(sock, address, port, patience)
+        seconds = time.monotonic() - began
+        stopped = checkpoints.stopped_at() if error else ""
+        if stopped == INPUT and source_check_drops() != forged:
+            stopped = ""  # it was the check of sources, which is a finding of its own
+        chains = tuple(checkpoints.chains(stopped)) if stopped else ()
     spoiled = sum(checksum_errors().values()) - spoiled
-    outcome = Outcome(f"{address}:{port}", way, error, seconds, spoiled)
+    outcome = Outcome(f"{address}:{port}", way, error, seconds, spoiled, stopped, chains)
     ours = {each.name for each in find()}
     return judge_probe(outcome, before, {device.name: device for device in read_devices()}, ours)
 
@@ -51,7 +57,8 @@ def probe(address: str, port: int, patience: float = PATIENCE) -> Finding:
 class Outcome:
     """What became of a connection: the way it went, an errno that is 0 for none, and how long it took.
 
-    spoiled is how many packets were dropped meanwhile for a wrong checksum.
+    spoiled is how many packets were dropped meanwhile for a wrong checksum. stopped says that this host's
+    firewall has stopped what left (OUTPUT) or what came (INPUT), and chains where that is decided.
     """
 
     target: str
@@ -59,6 +66,8 @@ class Outcome:
     error: int
     seconds: float
     spoiled: int = 0
+    stopped: str = ""
+    chains: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Return it in words."""
@@ -76,6 +85,8 @@ def judge_probe(
     """
     tried = f"connect to {outcome.target}: {outcome.describe()} after {outcome.seconds * 1000:.0f} ms"
     name = outcome.way.link if outcome.way is not None else ""
+    if outcome.stopped:
+        return _judge_firewall(outcome, tried)
     if name not in before or name not in after:
         evidence = (tried, f"ip route get: {describe_way(outcome.way)}")
         says = "the SYN goes into no TUN device: whoever answered, or did not, is outside"
@@ -104,13 +115,40 @@ def judge_probe(
     return Finding("probe", State.FINE, f"the program behind {name} has answered: {outcome.describe()}", seen)
 
 
-def _connect(address: str, port: int, patience: float) -> int:
-    """Return the error of a connection that is given up at once, 0 for none."""
+def _judge_firewall(outcome: Outcome, tried: str) -> Finding:
+    link = outcome.way.link if outcome.way is not None else "any link"
+    says, mend = {
+        OUTPUT: (
+            f"the SYN would go to {link}, and this host's own firewall stops it",
+            f"let through what leaves by {link}",
+        ),
+        INPUT: (
+            f"who is behind {link} has answered, and this host's own firewall stops the answer",
+            f"let in what comes by {link}",
+        ),
+    }[outcome.stopped]
+    where = [f"at {outcome.stopped}: {each}" for each in outcome.chains]
+    shown = f"nft list chain {outcome.chains[0].partition(' (')[0]}" if where else "iptables-save"
+    return Finding("probe", State.BROKEN, says, (tried, *where), f"{mend} (what stops it: {shown})")
+
+
+def _bound(address: str) -> socket.socket:
+    """Return a socket with a port of its own and no address yet."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family)
     try:
-        with socket.socket(family) as sock:
-            sock.settimeout(patience)
-            sock.connect((address, port))
+        sock.bind(("", 0))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _connect(sock: socket.socket, address: str, port: int, patience: float) -> int:
+    """Return the error of a connection, 0 for none."""
+    try:
+        sock.settimeout(patience)
+        sock.connect((address, port))
     except TimeoutError:
         return errno.ETIMEDOUT
     except OSError as error:

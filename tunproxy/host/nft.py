@@ -13,6 +13,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final  # Any: of pyroute2, which has no types
 
 from tunproxy.errors import SystemChangeError
@@ -27,6 +28,16 @@ _OUTPUT_JSON: Final = 1 << 4  # nftables/libnftables.h: NFT_CTX_OUTPUT_JSON
 _DENIED: Final = "operation not permitted"
 _ERRORS: Final = (NetlinkError, OSError)
 _MISSING: Final = ("no such file or directory", "operation not supported", "protocol not supported")
+
+
+@dataclass(frozen=True)
+class BaseChain:
+    """A chain that packets meet, anybody's; policy is what becomes of those that no rule of it decides."""
+
+    family: str
+    table: str
+    name: str
+    policy: str
 
 
 class NftTable:
@@ -85,6 +96,16 @@ class NftTable:
                 if "counter" in entry:
                     found.append((tuple(entry["val"]["concat"]), int(entry["counter"]["packets"])))
         return found
+
+    def chains_at(self, hook: str) -> list[BaseChain]:
+        """Return the chains at a hook ("output"), of all tables there are. Raises SystemChangeError."""
+        said = json.loads(self._run("list chains\n", _OUTPUT_JSON) or "{}")
+        found = [each["chain"] for each in said.get("nftables", ()) if "chain" in each]
+        return [
+            BaseChain(each["family"], each["table"], each["name"], each.get("policy", "accept"))
+            for each in found
+            if each.get("hook") == hook
+        ]
 
     def delete(self) -> None:
         """Remove the table, if it is there. Raises SystemChangeError."""

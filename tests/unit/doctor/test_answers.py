@@ -1,6 +1,7 @@
 """What one connection shows about who answers."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.unit.doctor.looks import device
 from tunproxy.device.tun import open_tun
 from tunproxy.doctor.answers import Outcome, judge_probe, parse_probe, probe
 from tunproxy.doctor.finding import State
+from tunproxy.doctor.firewall import INPUT, OUTPUT
 from tunproxy.errors import ConfigError
 from tunproxy.host.addresses import TUN_IPV4
 from tunproxy.host.netlink import Netlink, Way
@@ -61,6 +63,35 @@ def test_answer_with_a_wrong_checksum_is_found_out() -> None:
     assert found.state is State.BROKEN
     assert "answers with a wrong checksum" in found.says
     assert "2 more meanwhile" in found.evidence[-1]
+
+
+@pytest.mark.parametrize(
+    ("stopped", "way", "says", "mend"),
+    [
+        (
+            OUTPUT,
+            INTO,
+            "the SYN would go to tun0, and this host's own firewall stops it",
+            "what leaves by tun0",
+        ),
+        (INPUT, INTO, "who is behind tun0 has answered, and this host's own firewall", "what comes by tun0"),
+        (OUTPUT, Way("eth0", "", ""), "the SYN would go to eth0, and this host's", "what leaves by eth0"),
+    ],
+)
+def test_firewall_that_stops_the_connection_is_named_and_not_the_program(
+    stopped: str, way: Way, says: str, mend: str
+) -> None:
+    before, after = {"tun0": device()}, {"tun0": device(read=8, written=6)}
+    chains = ("inet fw out (policy drop)", "ip filter OUTPUT (policy accept)")
+    outcome = Outcome("192.0.2.1:80", way, errno.ETIMEDOUT, 3.0, stopped=stopped, chains=chains)
+    found = judge_probe(outcome, before, after, ("tun0",))
+    assert found.state is State.BROKEN
+    assert found.says.startswith(says)
+    assert mend in found.mend
+    assert found.mend.endswith("(what stops it: nft list chain inet fw out)")
+    assert found.evidence[1:] == tuple(f"at {stopped}: {each}" for each in chains)
+    bare = judge_probe(replace(outcome, chains=()), before, after, ())
+    assert bare.mend.endswith("(what stops it: iptables-save)")
 
 
 @needs_namespaces

@@ -15,7 +15,7 @@ from tests.unit.host.test_sock_diag import bring_up_loopback
 from tunproxy.errors import SystemChangeError
 from tunproxy.host import libc, nft
 from tunproxy.host.descriptors import let_go
-from tunproxy.host.nft import NftTable
+from tunproxy.host.nft import BaseChain, NftTable
 
 pytestmark = [needs_namespaces, pytest.mark.needs("nft")]
 
@@ -45,6 +45,25 @@ def test_table_counts_is_replaced_and_vanishes_when_it_is_closed() -> None:
         assert shown() == ""
         with pytest.raises(SystemChangeError, match=r"it is closed$"):
             table.counters()
+
+    isolated(check)
+
+
+def test_chains_at_a_hook_are_those_of_all_tables() -> None:
+    def check() -> None:
+        table = NftTable("tunproxy_test")
+        assert table.chains_at("output") == []
+        table.apply(COUNTING)
+        rules = (
+            "table ip fw { chain o { type filter hook output priority 5; policy drop; }; chain called { }; }"
+        )
+        subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True, timeout=10)
+        assert table.chains_at("output") == [
+            BaseChain("inet", "tunproxy_test", "out", "accept"),
+            BaseChain("ip", "fw", "o", "drop"),
+        ]
+        assert table.chains_at("input") == []
+        table.close()
 
     isolated(check)
 
