@@ -89,8 +89,8 @@ def contribute_routes(options: Any) -> Iterable[Route] | None:
     """Return parts of the API, below ``/plugins/NAME``.
 
     Called once, when somebody first asks for one, and once more after plugins have changed. Handlers are
-    coroutines on the loop. A plugin that raises contributes nothing, and the fault is logged with its name; a handler that
-    raises, or takes longer than five seconds, is answered for with status 500, and counted.
+    coroutines on the loop. A plugin that raises contributes nothing, and the fault is logged with its name; a
+    handler that raises, or takes longer than five seconds, is answered for with status 500, and counted.
     """
 
 
