@@ -27,8 +27,8 @@ def test_monitor_hears_of_links_addresses_routes_and_rules() -> None:
         monitor = NetworkMonitor()
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         for change in CHANGES:
-            monitor.take()
-            assert not monitor.take()
+            while monitor.take():  # the kernel goes on to tell of the change before, as when IPv6 is ready
+                pass
             subprocess.run(["ip", *change.split()], check=True)
             if change != CHANGES[0]:  # was made before
                 assert select.select([monitor], [], [], 10)[0], change
