@@ -48,7 +48,7 @@ def test_plain_answers_have_the_shapes_of_the_real_ones(tmp_path: Path) -> None:
 def test_proxies_have_the_shapes_of_the_real_ones(tmp_path: Path) -> None:
     async def conversation(rig: Rig) -> None:
         rig.worker.delays = {"s5": 12}
-        await rig.get(f"/proxies/s5/delay?url={URL}&timeout=1000")
+        await rig.get(f"/proxies/s5/delay?url={URL}&timeout=10000")
         found = (await rig.get("/proxies"))["proxies"]
         theirs = body("GET /proxies")["proxies"]
         kinds = {proxy["type"]: proxy for proxy in theirs.values()}
@@ -82,7 +82,9 @@ def test_proxies_have_the_shapes_of_the_real_ones(tmp_path: Path) -> None:
         one = await rig.get("/providers/proxies/Auto/s5")
         assert differences(one, body("GET /providers/proxies/pp/in1")) == []
         await rig.ask("GET", "/providers/proxies/Auto/healthcheck")
-        assert await rig.get(f"/providers/proxies/Auto/s5/healthcheck?url={URL}&timeout=500") == {"delay": 12}
+        assert await rig.get(f"/providers/proxies/Auto/s5/healthcheck?url={URL}&timeout=10000") == {
+            "delay": 12
+        }
 
     talk(tmp_path, conversation)
 
@@ -150,14 +152,14 @@ def test_pinned_member_shows_and_delay_tests_answer_as_the_real_ones(tmp_path: P
         same_shape(pinned, body("GET Auto fixed"))
         assert pinned["fixed"] == "hp"
         for name in ("GET /proxies/DIRECT/delay", "GET /proxies/s5/delay"):
-            path = f"{name.removeprefix('GET ')}?url={URL}&timeout=1000"
+            path = f"{name.removeprefix('GET ')}?url={URL}&timeout=10000"
             recorded = next(value for key, value in RECORDED.items() if key.startswith(name))
             assert await rig.get(path, recorded["status"]) == recorded["body"]
         recorded = next(value for key, value in RECORDED.items() if key.startswith("GET /group/Auto/delay"))
-        assert await rig.get(f"/group/Auto/delay?url={URL}&timeout=1000", 504) == recorded["body"]
+        assert await rig.get(f"/group/Auto/delay?url={URL}&timeout=10000", 504) == recorded["body"]
         assert (await rig.get("/proxies/Auto"))["fixed"] == ""
         rig.worker.delays = {"hp": 7}
-        assert await rig.get("/group/Auto/delay?timeout=1000") == {"hp": 7}
+        assert await rig.get("/group/Auto/delay?timeout=10000") == {"hp": 7}
 
     talk(tmp_path, conversation)
 

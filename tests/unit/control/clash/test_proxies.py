@@ -40,7 +40,7 @@ def test_pinned_member_takes_flows_as_long_as_it_is_well(tmp_path: Path) -> None
         await rig.ask("PUT", "/proxies/Auto", {"name": "hp"})
         assert rig.worker.flow("", 80).verdict.upstream == "hp"
         del rig.worker.delays["hp"]
-        await rig.get(f"/proxies/hp/delay?url={URL}&timeout=100", 503)
+        await rig.get(f"/proxies/hp/delay?url={URL}&timeout=10000", 503)
         assert rig.worker.flow("", 80).verdict.upstream == "s5"
         found = await rig.get("/proxies/Auto")
         assert (found["fixed"], found["now"]) == ("hp", "s5")
@@ -52,12 +52,12 @@ def test_pinned_member_takes_flows_as_long_as_it_is_well(tmp_path: Path) -> None
 def test_delay_is_of_what_a_group_uses_now(tmp_path: Path) -> None:
     async def conversation(rig: Rig) -> None:
         rig.worker.delays = {"s5": 5, "direct": 3}
-        assert await rig.get("/proxies/Sel/delay?timeout=1000") == {"delay": 5}
-        assert await rig.get(f"/group/Sel/delay?url={URL}&timeout=1000") == {"s5": 5, "Auto": 5, "DIRECT": 3}
-        await rig.get("/proxies/REJECT/delay?timeout=1000", 503)
+        assert await rig.get("/proxies/Sel/delay?timeout=10000") == {"delay": 5}
+        assert await rig.get(f"/group/Sel/delay?url={URL}&timeout=10000") == {"s5": 5, "Auto": 5, "DIRECT": 3}
+        await rig.get("/proxies/REJECT/delay?timeout=10000", 503)
         for wrong in ("x", "-1", "0", "", "1e9", "99999999999"):
             await rig.get(f"/proxies/s5/delay?timeout={wrong}", 400)
-        await rig.get("/proxies/nope/delay?timeout=1000", 404)
+        await rig.get("/proxies/nope/delay?timeout=10000", 404)
         assert set(rig.worker.fetched) <= {TEST_URL, "http://www.gstatic.com/generate_204"}
 
     talk(tmp_path, conversation)
@@ -74,7 +74,7 @@ def test_answer_of_another_status_than_expected_has_failed(tmp_path: Path) -> No
             return 0.003
 
         rig.worker.health._fetch = answer_204  # type: ignore[misc]
-        query = f"url={URL}&timeout=1000&expected="
+        query = f"url={URL}&timeout=10000&expected="
         assert await rig.get(f"/proxies/s5/delay?{query}200-299") == {"delay": 3}
         await rig.get(f"/proxies/s5/delay?{query}200-203", 503)
         assert await rig.get(f"/proxies/s5/delay?{query}*") == {"delay": 3}
@@ -110,7 +110,7 @@ def test_what_is_no_way_fails_its_test_and_nobody_else_s(tmp_path: Path) -> None
         record = (await rig.get("/proxies/s5"))["extra"]["http://www.gstatic.com/generate_204"]
         assert [test["delay"] for test in record["history"]] == [12]
         for name in ("PASS", "PASS-RULE", "REJECT"):
-            failed = await rig.get(f"/proxies/{name}/delay?url={URL}&timeout=500", 503)
+            failed = await rig.get(f"/proxies/{name}/delay?url={URL}&timeout=10000", 503)
             assert failed == {"message": "An error occurred in the delay test"}
 
     talk(tmp_path, conversation)

@@ -51,7 +51,7 @@ def test_delays_are_of_what_names_lead_to(tmp_path: Path) -> None:
         return {"s5": 0.01, "direct": 0.002}[upstream.name]
 
     names = ["work", "DIRECT", "fast", "REJECT", "drop"]
-    found = converse(tmp_path, fetch, {"names": names, "url": "http://t/", "timeout": 1})
+    found = converse(tmp_path, fetch, {"names": names, "url": "http://t/", "timeout": 10})
     assert found["delays"] == {"work": 10, "DIRECT": 2, "fast": 10}
     assert found["problems"] == {"REJECT": "'reject' leads nowhere", "drop": "'drop' leads nowhere"}
 
