@@ -16,6 +16,13 @@ from tunproxy.control.packets.marking import FlowMarker
 from tunproxy.control.packets.shipping import Counts, Name, Packet, Records
 
 
+@pytest.fixture(autouse=True)
+def held_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what waits wait for longer than this machine may stand still."""
+    monkeypatch.setattr(capturing, "HOLD", 60 * 10**9)
+    monkeypatch.setattr(capturing, "HOLD_END", 60 * 10**9)
+
+
 class Place:
     """A capture, and the supervisor's end of its socket."""
 
