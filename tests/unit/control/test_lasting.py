@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.waiting import until
 from tunproxy.control import lasting
 from tunproxy.control.lasting import until_the_end
 from tunproxy.control.process import SIGNALS
@@ -52,8 +53,9 @@ def last(
         seen.append(f"{name} begins")
         yield
         if slow_end:
+            hurries = seen.count("hurry")
             os.kill(os.getpid(), signal.SIGHUP)
-            await asyncio.sleep(0.05)
+            await until(lambda: seen.count("hurry") > hurries)
         assert workers.is_at_work, "duties end before the workers do"
         seen.append(f"{name} ends")
 
@@ -61,13 +63,14 @@ def last(
         for number in numbers:
             await asyncio.sleep(0.02)
             os.kill(os.getpid(), number)
+            await until(lambda taken=number: taken not in signal.sigpending())  # type: ignore[misc]
         await asyncio.sleep(0.02)
         if lost and workers.lost is not None:
             workers.lost.set_result(lost)
 
     async def both() -> str | None:
         task = asyncio.create_task(cause())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             found = await until_the_end(
                 workers,  # type: ignore[arg-type]
                 reloads,  # type: ignore[arg-type]

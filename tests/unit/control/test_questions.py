@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from tests.unit.waiting import turns
 from tunproxy.control import questions
 from tunproxy.control.questions import (
     MAX_MESSAGE,
@@ -154,7 +155,7 @@ def test_supervisor_that_is_gone_is_listened_to_no_more(pair: Pair, caplog: pyte
         answer_on(loop, pair[1], {})
         pair[0].send(questions.KNOCK)
         pair[0].close()
-        await asyncio.sleep(0.02)
+        await turns(0.02)
         assert not loop.remove_reader(pair[1])
 
     asyncio.run(talk())
