@@ -97,6 +97,14 @@ def test_packet_path_that_does_not_start_is_an_error_and_the_command_never_runs(
     assert not (tmp_path / "ran").exists()
 
 
+UNTIL_IT_IS_TOLD = """
+for _ in $(seq 1000); do
+    grep -q "goes on without" /proc/self/fd/2 && exit 6
+    sleep 0.02
+done
+"""
+
+
 @pytest.mark.parametrize(
     ("end", "how"), [(lambda: os._exit(3), "exit code 3"), (os.abort, "killed by signal 6")]
 )
@@ -109,7 +117,7 @@ def test_packet_path_that_dies_later_leaves_the_command_to_its_end(
         end()
 
     def check() -> None:
-        assert run("sh", "-c", "sleep 0.5; exit 6", serve=serve) == 6
+        assert run("sh", "-c", UNTIL_IT_IS_TOLD, serve=serve) == 6
 
     isolated(check)
     assert capfd.readouterr().err == f"tunproxy: the worker died ({how}): sh goes on without a network\n"
