@@ -73,7 +73,7 @@ def watched(
         if answers:
             answer_on(asyncio.get_running_loop(), place.theirs, {})
         watch = HangWatch(
-            crew, lambda: busy, pause=0.01, step=0.05, limits=(0.1, 60.0), look=look, clock=clock
+            crew, lambda: busy, pause=0.01, step=0.05, limits=(0.3, 60.0), look=look, clock=clock
         )
         async with watch.watching():
             until = time.monotonic() + seconds
@@ -97,31 +97,31 @@ def test_stopped_worker_is_said_to_be_stopped() -> None:
 
 
 def test_worker_that_answers_is_left_alone() -> None:
-    assert watched(answers=True, seconds=0.6) == ""
+    assert watched(answers=True, seconds=1.2) == ""
 
 
 def test_worker_that_builds_a_policy_has_more_time() -> None:
-    assert watched(busy=True, seconds=0.8) == ""
+    assert watched(busy=True, seconds=1.2) == ""
 
 
 def test_worker_that_waits_for_a_debugger_or_a_disk_does_not_hang() -> None:
     for state in "tD":
-        assert watched(lambda pid, state=state: Activity(state, 0.0), seconds=0.6) == ""  # type: ignore[misc]
+        assert watched(lambda pid, state=state: Activity(state, 0.0), seconds=1.2) == ""  # type: ignore[misc]
 
 
 def test_worker_that_is_not_let_run_does_not_hang() -> None:
     began = time.monotonic()
-    assert watched(lambda pid: Activity("R", time.monotonic() - began), seconds=0.8) == ""
+    assert watched(lambda pid: Activity("R", time.monotonic() - began), seconds=1.2) == ""
 
 
 def test_time_in_which_we_were_not_let_run_does_not_count() -> None:
     """As after SIGSTOP of all of us, or on a machine that thrashes: each step takes ten times as long."""
     times: Iterator[float] = (number * 0.5 for number in range(10_000))
-    assert watched(clock=lambda: next(times), seconds=0.8) == ""
+    assert watched(clock=lambda: next(times), seconds=1.2) == ""
 
 
 def test_process_that_has_ended_is_somebody_elses_matter() -> None:
-    assert watched(lambda pid: None, seconds=0.5) == ""
+    assert watched(lambda pid: None, seconds=1.2) == ""
 
 
 @needs_namespaces
