@@ -16,7 +16,7 @@ from tests.system.hostlab import TUNPROXY, WORLD_IPV4, HostLab, eventually, hell
 from tunproxy.control.history.query import Filter, Ring
 from tunproxy.errors import ConfigError
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(110)
 
 TUN = "history0"
 REFUSED, COUNTED, PLAIN = 7101, 7102, 7103
