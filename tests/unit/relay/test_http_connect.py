@@ -142,6 +142,7 @@ def test_failures_of_bad_requests_are_bad() -> None:
 
 
 def test_mutated_requests_end_as_foreseen() -> None:
+    """``tests/bench/relay_fuzz.py`` does the same with a million."""
     ends = attack(20_000, seed=9110)
     assert ends.keys() >= {"accepted", "RequestFailed", "HungUp", "LoginFailed", "ConfigError"}
     assert sum(ends.values()) == 20_000
