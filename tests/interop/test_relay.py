@@ -5,14 +5,16 @@ The picture is in ``proxies``; the relay is one of the proxies there, and runs a
 
 import base64
 import hashlib
+import itertools
 import os
 import random
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -59,26 +61,8 @@ URLS = {
     "socks5": SOCKS_URL.replace("socks5h", "socks5"),
     "shadowsocks": f"ss://{SHADOW_METHOD}:{SHADOW_PASSWORD.replace('=', '%3D')}@{WORLD_IPV4}:{SHADOW}",
 }
-HAPROXY = """
-global
-    log stderr format raw local0
-defaults
-    log global
-    mode tcp
-    timeout connect 2s
-    timeout client 60s
-    timeout server 60s
-    timeout check 5s
-    retries 3
-    option redispatch 1
-frontend front
-    bind {address}:{port}
-    default_backend relays
-backend relays
-    balance leastconn
-    default-server check inter 500ms fall 2 rise 1
-{servers}
-"""
+BALANCER = 2110  # where HAProxy listens
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
 @pytest.fixture(scope="module")
@@ -486,6 +470,22 @@ def test_worker_that_dies_is_replaced_and_counts_go_on(lab: ProxyLab, relay: Rel
     assert comes_to(relay, connections, before[connections] + 8)
 
 
+def haproxy_before(ports: Sequence[int]) -> str:
+    """Return what docs/operations.md tells people to give HAProxy, with our places and a log."""
+    following = OPERATIONS.read_text().partition("\n    defaults\n")[2].splitlines()
+    lines = ["defaults", *itertools.takewhile(lambda line: not line or line.startswith("    "), following)]
+    text = "\n".join(line.removeprefix("    ") for line in lines) + "\n"
+    changes = {
+        f"relay{at} 192.0.2.1{at}:8443": f"relay{port} {WORLD_IPV4}:{port}"
+        for at, port in enumerate(ports, 1)
+    }
+    changes |= {"bind :8443": f"bind {WORLD_IPV4}:{BALANCER}", "    mode tcp": "    mode tcp\n    log global"}
+    for told, ours in changes.items():
+        assert text.count(told) == 1, (told, text)
+        text = text.replace(told, ours)
+    return f"global\n    log stderr format raw local0\n{text}"
+
+
 @pytest.mark.needs("haproxy", "ss")
 def test_haproxy_in_front_of_three_one_killed_under_load(lab: ProxyLab) -> None:
     """Flows of the other two go on, and new ones find their way; then one drains, and the last is stopped."""
@@ -493,14 +493,11 @@ def test_haproxy_in_front_of_three_one_killed_under_load(lab: ProxyLab) -> None:
     relays = [start_open_relay(lab, port) for port in ports]
     for each in relays:
         each.await_ready()
-    servers = "\n".join(f"    server relay{port} {WORLD_IPV4}:{port}" for port in ports)
-    text = HAPROXY.format(address=WORLD_IPV4, port=2110, servers=servers)
-    balancer = lab.world.spawn(
-        "haproxy", "-f", lab.settings("haproxy.cfg", text), log=lab.scratch / "haproxy.log"
-    )
+    path = lab.settings("haproxy.cfg", haproxy_before(ports))
+    balancer = lab.world.spawn("haproxy", "-f", path, log=lab.scratch / "haproxy.log")
     try:
         assert eventually(lambda: _works(lab), 20), balancer.log.read_text()
-        tunnels = [connect(lab, port=2110) for _ in range(30)]
+        tunnels = [connect(lab, port=BALANCER) for _ in range(30)]
         assert all(" 200 " in head_of(each) for each in tunnels)
         doomed = _flows_of(lab, relays[0])
         assert 0 < doomed < 30
@@ -575,7 +572,7 @@ def _echoes(sock: socket.socket) -> bool:
 
 def _works(lab: ProxyLab) -> bool:
     try:
-        with connect(lab, port=2110) as sock:
+        with connect(lab, port=BALANCER) as sock:
             return " 200 " in head_of(sock) and _echoes(sock)
     except OSError:
         return False
