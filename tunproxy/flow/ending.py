@@ -106,6 +106,7 @@ def _close_upstream(flow: "TcpFlow") -> None:
     if flow.request is not None:
         flow.context.opener.cancel(flow.request)
         flow.request = None
+    flow.talk = None  # or else its proxy would be blamed for not having answered in time
     sock = flow.sock
     if sock is not None:
         context = flow.context

@@ -189,6 +189,9 @@ def test_proxy_that_cannot_be_reached_refuses_the_client() -> None:
         client.syn()
         rig.until(lambda: client.has_rst)
         assert (len(rig.table), opener.errors) == (0, [])
+        rig.pass_time(TALK_LIMIT / 1e6 + 1)
+        assert opener.errors == [], "it is not to blame once more for what it never heard"
+        assert rig.counters.flows_refused == 1
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), OSError(errno.EHOSTUNREACH, "no IPv6")])
@@ -290,13 +293,15 @@ def test_proxy_that_says_nothing_is_given_up_in_time() -> None:
 
 
 def test_client_that_gives_up_ends_the_conversation() -> None:
-    with behind_proxy() as (rig, client, listener, _):
+    with behind_proxy() as (rig, client, listener, opener):
         client.syn()
         with asked(rig, listener) as proxy:
             client.says(RST, ack=0)
             rig.run(0.02)
             assert proxy.recv(1) == b""
             assert (len(rig.table), rig.poller.watched) == (0, 0)
+            rig.pass_time(TALK_LIMIT / 1e6 + 1)
+            assert opener.errors == [], "nobody waits for the proxy's answer any more"
 
 
 class Swapping(Codec):
