@@ -1,8 +1,9 @@
 """``tunproxy relay``: the other end of compressed and encrypted upstreams, and a proxy for others."""
 
 import getpass
+import logging
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from msgspec import structs
@@ -11,6 +12,8 @@ from tunproxy.cli import options
 from tunproxy.errors import ConfigError
 from tunproxy.logs.levels import USUAL_OF_RELAYS
 from tunproxy.logs.setup import AUTO, set_up
+
+_log: Final = logging.getLogger(__name__)
 
 
 def run_relay(
@@ -50,6 +53,8 @@ def run_relay(
     from tunproxy.relay import settings
     from tunproxy.relay import workers as processes
     from tunproxy.relay.reading import check_whole, read_file
+    from tunproxy.relay.tls_server import warnings
+    from tunproxy.upstream.certificates import now_utc
 
     options.logs(log_format, log_level)
     if hash_password:
@@ -71,11 +76,16 @@ def run_relay(
     if anonymous:
         wanted = structs.replace(wanted, anonymous=True)
     check_whole(wanted)
+    cautions = warnings(wanted.tls.certificate, now_utc()) if wanted.tls is not None else []
     if check:
+        for words in cautions:
+            typer.echo(f"tunproxy: warning: {words}", err=True)
         typer.echo("this can be used")
         return 0
     log = wanted.log
     set_up(log_format or log.format or AUTO, log_level or log.level or USUAL_OF_RELAYS, names_all=True)
+    for words in cautions:
+        _log.warning("%s", words)
     return processes.serve(wanted)
 
 

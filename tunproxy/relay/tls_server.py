@@ -1,10 +1,14 @@
 """TLS as the server, through OpenSSL's engine without I/O: contexts from files, and a codec."""
 
 import ssl
+from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from tunproxy.errors import OptionError
+from tunproxy.upstream.certificates import validities
 from tunproxy.upstream.tls import TlsSession
+from tunproxy.upstream.tls_options import WARNS_BEFORE
 
 CLIENT_HELLO: Final = 0x16  # the first octet of a handshake record (RFC 8446 §5.1)
 
@@ -44,6 +48,20 @@ def make_context(certificate: str, key: str, client_ca: str = "") -> ssl.SSLCont
             raise OptionError(why, "client_ca") from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def warnings(certificate: str, now: datetime) -> list[str]:
+    """Return what may be wrong with a file that ``make_context`` can use: dates, which clients look at."""
+    try:
+        found = validities(Path(certificate).read_bytes())
+    except (OSError, ValueError):  # OpenSSL has read more into it than the library does
+        return []
+    hint = "clients refuse it: get a new one"
+    words = [f"{each.subject} {each.fault(now)} ({hint})" for each in found if each.fault(now)]
+    left = found[0].days_left(now)
+    if not words and left < WARNS_BEFORE and found[0].is_late(now):
+        words.append(f"{found[0].subject} expires in {left:.1f} days")
+    return [f"certificate {certificate}: {each}" for each in words]
 
 
 def _why(error: OSError) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.upstream.certificates import make
 from tunproxy.cli.main import run
 from tunproxy.logs.levels import USUAL_OF_RELAYS
 from tunproxy.relay.passwords import PasswordHash
@@ -19,6 +20,17 @@ def test_check_says_whether_it_can_be_used(capfd: pytest.CaptureFixture[str], tm
     path.write_text("lissen = 1\n")
     assert run(["relay", "--config", str(path), "--check"]) == 2
     assert f"{path}:1:1: unknown key 'lissen' (did you mean 'listen'?)" in capfd.readouterr().err
+
+
+def test_check_warns_of_a_certificate_that_is_too_old(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made, path = make("relay.test", days=-1), tmp_path / "relay.pem"
+    path.write_bytes(made.pem + made.key_pem())
+    assert run(["relay", "--check", "--certificate", str(path)]) == 0
+    said = capfd.readouterr()
+    assert said.out == "this can be used\n"
+    assert said.err.startswith(f"tunproxy: warning: certificate {path}: CN=relay.test expired on ")
 
 
 @pytest.mark.parametrize(

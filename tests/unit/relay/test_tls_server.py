@@ -1,13 +1,16 @@
 """TLS as the server, against the client's side of Python's own library."""
 
+import re
 import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.unit.upstream.certificates import make
 from tunproxy.errors import OptionError
-from tunproxy.relay.tls_server import ServerTls, make_context
+from tunproxy.relay.tls_server import ServerTls, make_context, warnings
+from tunproxy.upstream.certificates import now_utc
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +130,29 @@ def test_key_that_is_encrypted_is_told_and_asks_nobody(files: tuple[str, str], t
 def test_client_certificate_is_wanted_where_it_is_said(files: tuple[str, str]) -> None:
     assert make_context(*files, files[0]).verify_mode == ssl.CERT_REQUIRED
     assert make_context(*files).verify_mode == ssl.CERT_NONE
+
+
+@pytest.mark.parametrize(
+    ("days", "begins", "words"),
+    [
+        (90, -1, None),
+        (3, -1, None),  # of those that live for days most of it is left
+        (3, -87, "CN=relay.test expires in 3.0 days"),
+        (-1, -9, "CN=relay.test expired on .* UTC (clients refuse it: get a new one)"),
+        (9, 3, "CN=relay.test holds only from .* UTC on (clients refuse it: get a new one)"),
+    ],
+)
+def test_certificate_that_clients_will_not_believe_is_warned_of(
+    tmp_path: Path, days: float, begins: float, words: str | None
+) -> None:
+    path = tmp_path / "relay.pem"
+    path.write_bytes(make("relay.test", days=days, begins=begins).pem)
+    found = warnings(str(path), now_utc())
+    assert len(found) == (words is not None)
+    for line in found:
+        told = re.escape(f"certificate {path}: {words}").replace(re.escape(".*"), ".*")
+        assert re.fullmatch(told, line), line
+
+
+def test_what_cannot_be_read_is_not_warned_of(tmp_path: Path) -> None:
+    assert warnings(str(tmp_path / "nowhere"), now_utc()) == []
