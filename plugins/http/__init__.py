@@ -47,6 +47,8 @@ class HttpOptions:
     password: Secret = Secret("")  # noqa: RUF009  # a Secret never changes
     codecs: str | tuple[str, ...] = ()
     dictionary: OptionFile | None = None
+    zstd_level: int | None = None
+    gzip_level: int | None = None
     compress_secrets: bool = False
     udp: bool = False
     tls: TlsOptions | bool = False
@@ -64,6 +66,8 @@ class HttpsOptions:
     ca_file: OptionFile | None = None
     codecs: str | tuple[str, ...] = ()
     dictionary: OptionFile | None = None
+    zstd_level: int | None = None
+    gzip_level: int | None = None
     compress_secrets: bool = False
     udp: bool = False
     tls: TlsOptions | bool = True
@@ -146,4 +150,11 @@ def _https(name: str, options: HttpsOptions) -> Upstream:
 
 
 def _wishes(name: str, options: HttpOptions | HttpsOptions) -> Wishes | None:
-    return wishes_of(name, options.codecs, options.dictionary, compress_secrets=options.compress_secrets)
+    return wishes_of(
+        name,
+        options.codecs,
+        options.dictionary,
+        zstd_level=options.zstd_level,
+        gzip_level=options.gzip_level,
+        compress_secrets=options.compress_secrets,
+    )

@@ -126,7 +126,13 @@ class Wishes:
 
 
 def wishes_of(
-    name: str, codecs: str | Sequence[str], dictionary: OptionFile | None, *, compress_secrets: bool
+    name: str,
+    codecs: str | Sequence[str],
+    dictionary: OptionFile | None,
+    *,
+    zstd_level: int | None,
+    gzip_level: int | None,
+    compress_secrets: bool,
 ) -> Wishes | None:
     """Return what an upstream's options wish for, None where they wish for nothing; raises OptionError."""
     names = [each.strip() for each in codecs.split(",")] if isinstance(codecs, str) else list(codecs)
@@ -139,8 +145,13 @@ def wishes_of(
     if not names:
         if dictionary:
             raise OptionError(f"upstream {name!r}: a dictionary without codecs", "dictionary")
+        for option, level in (("zstd_level", zstd_level), ("gzip_level", gzip_level)):
+            if level is not None:
+                raise OptionError(f"upstream {name!r}: a level without codecs", option)
         return None
     settings = named_codecs.CodecSettings(
+        zstd_level=zstd_level,
+        gzip_level=gzip_level,
         dictionary=zstd_dictionaries.Dictionary(dictionary.data, dictionary.path) if dictionary else None,
         compress_secrets=compress_secrets,
     )

@@ -215,7 +215,7 @@ def _from_text(value: str, kind: object) -> object:
         "",
     ):
         return value.lower() in ("true", "1", "yes", "")
-    if kind in (int, "int") and value.isdecimal():
+    if kind in (int, "int", int | None, "int | None") and value.removeprefix("-").isdecimal():
         return int(value)
     return value
 

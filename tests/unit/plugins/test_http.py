@@ -6,6 +6,7 @@ import importlib
 
 import pytest
 
+from tests.unit.codecs.streams import encoded, json_lines
 from tunproxy.codecs import named
 from tunproxy.errors import ConfigError
 from tunproxy.flow.conversation import Conversation
@@ -161,6 +162,32 @@ def test_codec_that_the_proxy_chooses_is_on_the_stream(name: str, cut: int) -> N
     assert rest == b"220 hello"
     assert conversation.codec is not None
     assert theirs.decode(conversation.codec.encode(b"mine") + conversation.codec.flush()) == b"mine"
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("zstd", 1, 12), ("gzip", 1, 9)])
+def test_level_is_how_hard_we_try(name: str, low: int, high: int) -> None:
+    sizes = []
+    for level in (low, high):
+        conversation = talk(url=f"http://192.0.2.1?codecs={name}&{name}_level={level}")
+        conversation.heard(f"HTTP/1.1 200 OK\r\nTunnel-Codec: {name}\r\n\r\n".encode())
+        assert conversation.codec is not None
+        sizes.append(len(encoded(conversation.codec, [json_lines(2000)])))
+    assert sizes[1] < 0.95 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("codecs=zstd&zstd_level=99", "zstd has no level 99 (-7 to 19)"),
+        ("codecs=gzip&gzip_level=0", "gzip has no level 0 (1 to 9)"),
+        ("zstd_level=3", "a level without codecs"),
+        ("codecs=zstd&zstd_level=high", "zstd_level"),
+    ],
+)
+def test_level_that_there_is_not_is_told(options: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        upstream(f"http://192.0.2.1?{options}")
+    assert message in str(caught.value)
 
 
 def test_proxy_without_codecs_makes_an_ordinary_tunnel() -> None:
