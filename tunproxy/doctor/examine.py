@@ -40,7 +40,8 @@ def examine(tun: str = "", probe: str = "", uid: int | None = None) -> list[Find
         found.append(Finding("device", State.ODD, "there is no TUN device here", (), "tunproxy up makes one"))
     names = [device.name for device in chosen]
     with Netlink() as net:
-        found += ways.judge_ways(net, names, whose)
+        others = {device.name: devices.held_by(device) for device in there if device not in chosen}
+        found += ways.judge_ways(net, names, whose, others)
         found += limits.judge_names(net, names, whose)
         for device in chosen:
             if device.name not in ours:  # which marks its sockets, and tells of itself

@@ -72,6 +72,6 @@ def _judge_resolver(net: Netlink, address: str, links: list[str], uid: int) -> F
         return Finding("names", State.BROKEN, says, evidence, "name another one in /etc/resolv.conf")
     if way.link in links or not links:
         return Finding("names", State.FINE, f"questions to {address} go to {way.link}", evidence)
-    says = f"questions to {address} go out at {way.link}, past every TUN device: rules see no names"
+    says = f"questions to {address} go out at {way.link}, past {', '.join(links)}: rules see no names"
     mend = "name a resolver that the device's routes lead to, or see [dns] in docs/configuration.md"
     return Finding("names", State.ODD, says, evidence, mend)

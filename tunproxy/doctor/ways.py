@@ -5,8 +5,9 @@ The kernel is asked as it decides for packets themselves (RTM_GETROUTE), with th
 
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from tunproxy.doctor.finding import Finding, State
@@ -26,16 +27,24 @@ _WHOSE: Final = {
     51820: "wg-quick's",
     TABLE: "tunproxy's",
 }
+NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _NETSTAT: Final = Path("/proc/net/netstat")
 
 
-def judge_ways(net: Netlink, links: Sequence[str], uid: int) -> list[Finding]:
-    """Say for both families whether packets of a user to the world go into one of links."""
-    found = [judge_way(family, net, links, uid) for family in ("IPv4", "IPv6")]
+def judge_ways(
+    net: Netlink, links: Sequence[str], uid: int, others: Mapping[str, str] = NONE
+) -> list[Finding]:
+    """Say for both families whether packets of a user to the world go into one of links.
+
+    others are TUN devices that are not meant, with words about who has each open.
+    """
+    found = [judge_way(family, net, links, uid, others) for family in ("IPv4", "IPv6")]
     return [*found, *_judge_front(net)]
 
 
-def judge_way(family: str, net: Netlink, links: Sequence[str], uid: int) -> Finding:
+def judge_way(
+    family: str, net: Netlink, links: Sequence[str], uid: int, others: Mapping[str, str] = NONE
+) -> Finding:
     """Say where packets of one family to the world go."""
     target = FAR_IPV6 if family == "IPv6" else FAR_IPV4
     way = net.way_to(target, uid=uid)
@@ -44,7 +53,13 @@ def judge_way(family: str, net: Netlink, links: Sequence[str], uid: int) -> Find
         says = f"no way leads to the world over {family}: programs are told so at once"
         return Finding("routes", State.FINE if family == "IPv6" else State.ODD, says, evidence)
     if way.link in links:
-        return Finding("routes", State.FINE, f"{family} goes into {way.link}", evidence)
+        rest = ", ".join(link for link in links if link != way.link)
+        says = f"{family} goes into {way.link}" + (f", and not into {rest}" if rest else "")
+        return Finding("routes", State.FINE, says, evidence)
+    if way.link in others:
+        says = f"{family} goes into {way.link}, a TUN device of another program, which stands in front"
+        mend = f"stop that program; or: {_example(links)}"
+        return Finding("routes", State.BROKEN, says, (*evidence, f"{way.link}: {others[way.link]}"), mend)
     says = f"{family} goes out at {way.link}, past every TUN device"
     mend = "tunproxy up makes the routes; or with a device of your own: " + _example(links)
     return Finding("routes", State.BROKEN if links else State.ODD, says, evidence, mend)

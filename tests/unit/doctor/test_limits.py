@@ -34,7 +34,7 @@ def test_kernel_is_asked_about_the_clock() -> None:
     [
         ("127.0.0.53", None, State.FINE, "a program on this host"),
         ("192.0.2.53", Way("tun0", "", ""), State.FINE, "go to tun0"),
-        ("192.0.2.53", Way("eth0", "192.0.2.1", ""), State.ODD, "past every TUN device"),
+        ("192.0.2.53", Way("eth0", "192.0.2.1", ""), State.ODD, "past tun0"),
         ("192.0.2.53", None, State.BROKEN, "cannot be reached"),
     ],
 )

@@ -32,6 +32,17 @@ def test_way_is_judged_by_where_it_leads(way: Way | None, links: list[str], stat
     assert says in found.says
 
 
+def test_way_into_another_device_is_told_with_whose_it_is() -> None:
+    kernel = cast(Netlink, Ways(Way("tun0", "", "")))
+    found = ways.judge_way("IPv4", kernel, ["mine0"], 1000, {"tun0": "open in openvpn (12)"})
+    assert found.state is State.BROKEN
+    assert found.says == "IPv4 goes into tun0, a TUN device of another program, which stands in front"
+    assert found.evidence[1] == "tun0: open in openvpn (12)"
+    assert found.mend.startswith("stop that program; or: ip route add default dev mine0 ")
+    found = ways.judge_way("IPv4", kernel, ["mine0", "tun0"], 1000)
+    assert (found.state, found.says) == (State.FINE, "IPv4 goes into tun0, and not into mine0")
+
+
 def test_ipv6_that_leads_nowhere_is_fine() -> None:
     assert ways.judge_way("IPv6", cast(Netlink, Ways(None)), ["tun0"], 1000).state is State.FINE
 
