@@ -55,8 +55,10 @@ def is_way(proxy: Document) -> bool:
 def proxies_of(told: Mapping[str, Any]) -> dict[str, Document]:
     """Return all proxies and groups, by name, of what a worker told of its ways."""
     ways: Sequence[Mapping[str, Any]] = told["ways"]
-    found = {clash_name(way["name"]): proxy_of(way) for way in ways}
-    order = list(found)
+    known = {clash_name(way["name"]): proxy_of(way) for way in ways}
+    order = [name for name in NAMES.values() if name in known]  # first, as in Clash
+    order += [name for name in known if name not in order]
+    found = {name: known[name] for name in order}
     for name, kind in _STATIC.items():
         found.setdefault(name, _plain(name, kind))
     if GLOBAL not in found:

@@ -62,6 +62,7 @@ def test_proxies_have_the_shapes_of_the_real_ones(tmp_path: Path) -> None:
                 like = body("GET /proxies/s5")
             assert differences(proxy, like, proxy["name"]) == []
             assert keys_beyond(proxy, like) == []
+        assert found["GLOBAL"]["all"][:3] == ["DIRECT", "REJECT", "REJECT-DROP"]
         assert found["GLOBAL"]["all"][-4:] == ["Sel", "Auto", "FB/\U0001f600 x", "LB"]
         assert found["s5"]["extra"][TEST_URL]["history"][0]["delay"] == 12
         assert found["s5"]["history"] == found["s5"]["extra"][TEST_URL]["history"]
