@@ -9,6 +9,7 @@ Whatever an upstream does wrong stays here, as with streams (``opening``).
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from tunproxy import clock
@@ -99,10 +100,7 @@ class DatagramOpenings:
         except BaseException as error:  # a plugin's sys.exit() must not end the process either
             discard_way(answer)
             if way.request in self._live:
-                number = self._explain(way.info, way.verdict, error)
-                self._take(way)
-                way.tell(words_of(error))
-                way.request.failed(number)
+                self._fail(way, error)
             elif isinstance(error, asyncio.CancelledError):
                 raise
             return
@@ -122,7 +120,8 @@ class DatagramOpenings:
             way.verdict = await upstream.settled(way.info)
             return upstream.directed(way.info, way.verdict)
         if isinstance(upstream, DatagramUpstream):
-            return await upstream.open_datagrams(way.info, NotingDialer(self._dialer, way.request.tried))
+            dialer = NotingDialer(self._dialer, partial(self._tried, way))
+            return await upstream.open_datagrams(way.info, dialer)
         raise OpenError("it carries no datagrams", lacks=UDP)
 
     async def _hold(self, way: "_Way", opened: DatagramWay | DatagramStream) -> None:
@@ -153,11 +152,20 @@ class DatagramOpenings:
     def _on_time_limit(self, way: "_Way") -> None:
         if way.request in self._live:
             error = TimeoutError(f"not open after {self._time_limit:g} s")
-            number = self._explain(way.info, way.verdict, error)
-            self._take(way)
-            way.tell(words_of(error))
-            way.request.failed(number)
+            self._fail(way, error)
         way.stop()
+
+    def _tried(self, way: "_Way", where: str, took: int, failure: str) -> None:
+        if way.request in self._live:  # else it has had its last answer
+            way.request.tried(where, took, failure)
+
+    def _fail(self, way: "_Way", error: BaseException) -> None:
+        """Tell whoever waits for a way, and people, why there is none."""
+        number = self._explain(way.info, way.verdict, error)
+        if way.verdict.kind not in REFUSALS:  # who refuses tries nothing
+            self._tried(way, way.verdict.upstream, clock.now() - way.began_at, words_of(error))
+        self._take(way)
+        way.request.failed(number)
 
     def _take(self, way: "_Way") -> bool:
         """Make sure that a request hears nothing more after its last answer; return whether it still may."""
@@ -183,11 +191,6 @@ class _Way:
         self.is_open = False
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
-
-    def tell(self, failure: str) -> None:
-        """Tell of what the upstream has tried, which has failed; who refuses tries nothing."""
-        if self.verdict.kind not in REFUSALS:
-            self.request.tried(self.verdict.upstream, clock.now() - self.began_at, failure)
 
     def stop(self) -> None:
         """Cancel the coroutine, which closes the way."""

@@ -86,6 +86,23 @@ def test_flow_through_a_proxy_opens_with_its_way_and_is_counted() -> None:
         assert [each.number for each in watcher.over] == [1]
 
 
+def test_way_that_cannot_be_opened_is_told_with_the_attempts() -> None:
+    watcher = Watcher()
+    with Proxied(at_once=False, watcher=watcher) as made:
+        for port in (443, 444):
+            made.world.inbound(frames.udp(b"hello", target=("198.51.100.7", port)))
+        ((_, _, request),) = made.ways.asked
+        request.tried("192.0.2.1:1080", 12, "")
+        request.tried("work", 30, "the proxy does not know the command")
+        request.failed(errno.ECONNREFUSED)
+        assert [life.reason for life in watcher.over] == ["not reached: connection refused"] * 2
+        for life in watcher.over:
+            assert life.attempts() == [
+                ("192.0.2.1:1080", 12, ""),
+                ("work", 30, "the proxy does not know the command"),
+            ]
+
+
 def test_undecided_flow_has_one_life() -> None:
     watcher = Watcher()
     decider = Choosing(Verdict(5, "undecided"))

@@ -281,6 +281,24 @@ def test_failure_is_told_by_its_errno(bench: Bench, error: BaseException, told: 
     assert bench.opener.statistics().failed == 1
 
 
+def test_attempts_are_told_before_the_failure(bench: Bench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        host, port = proxy.getsockname()
+
+        async def refusing(info: FlowInfo, dialer: Dialer) -> object:
+            (await dialer.connect(host, port)).close()
+            raise OpenError("the proxy does not know the command")
+
+        upstream = Proxy(refusing)
+        request = bench.ask(upstream)
+        bench.run()
+    assert request.attempts == [
+        (f"{host}:{port}", ""),
+        (upstream.name, "the proxy does not know the command"),
+    ]
+    assert request.answers == [errno.ECONNREFUSED]
+
+
 def test_upstream_without_udp_refuses_and_is_known_for_it(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
