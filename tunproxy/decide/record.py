@@ -203,7 +203,7 @@ def _process(facts: Facts) -> Document:
     for name in _OWNER:
         value = getattr(found, name, None)
         document[name] = value if value != -1 else None
-    document["why"] = facts.process_why if facts.process_asked else "not needed"
+    document["why"] = facts.process_why if facts.process_asked else "no rule has asked"
     return document
 
 

@@ -147,7 +147,7 @@ def test_flow_is_explained_with_its_process_where_no_rule_asked(tmp_path: Path) 
         made.end(other, "closed")
         asked = list(programs.asked)
         record = asyncio.run(made.book.flow({"number": 2}))
-        assert record["inputs"]["process"]["why"] == "not needed"
+        assert record["inputs"]["process"]["why"] == "no rule has asked"
         assert programs.asked == asked, "whose flow is over nobody can find out"
 
 

@@ -149,7 +149,7 @@ def test_process_is_told_with_what_facts_have_no_place_for() -> None:
         "container_name": None,
         "why": "it is shy",
     }  # fmt: skip
-    assert record(World("MATCH,work"))["inputs"]["process"]["why"] == "not needed"
+    assert record(World("MATCH,work"))["inputs"]["process"]["why"] == "no rule has asked"
 
 
 def test_process_that_no_rule_has_asked_for_is_told_where_it_is_known() -> None:
