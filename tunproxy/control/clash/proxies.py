@@ -11,7 +11,6 @@ from aiohttp import web
 
 from tunproxy.control.clash.asking import Asking
 from tunproxy.control.clash.proxy_shapes import (
-    GLOBAL,
     clash_name,
     is_group,
     is_way,
@@ -22,7 +21,7 @@ from tunproxy.control.clash.proxy_shapes import (
 from tunproxy.control.clash.refusals import Refusal, answer, body_invalid, body_of, done, not_found
 from tunproxy.control.clash.state_files import StateFiles
 from tunproxy.control.clash.statuses import statuses_of
-from tunproxy.control.helm.wishes import Wishes
+from tunproxy.control.helm.wishes import GLOBAL, Wishes
 from tunproxy.upstream.probe import TEST_URL
 
 # what dashboards test with unless their users say otherwise

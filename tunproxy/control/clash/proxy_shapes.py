@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final  # Any: documents
 
 from tunproxy.control.clash.moments import written
+from tunproxy.control.helm.wishes import GLOBAL
 
-GLOBAL: Final = "GLOBAL"
 NAMES: Final = {"direct": "DIRECT", "reject": "REJECT", "drop": "REJECT-DROP"}
 _OWN: Final = {clash: ours for ours, clash in NAMES.items()}
 _TYPES: Final = {

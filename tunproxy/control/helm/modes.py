@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final  # Any: a document, as JSON has it
 
 from tunproxy.control.helm.ways import Ways
-from tunproxy.control.helm.wishes import DIRECT, MODES, Wishes
+from tunproxy.control.helm.wishes import DIRECT, GLOBAL, MODES, Wishes
 from tunproxy.control.keeper import PolicyKeeper
 from tunproxy.control.letters import About
 from tunproxy.control.policy import Policy
@@ -21,17 +21,20 @@ from tunproxy.errors import ConfigError
 from tunproxy.flow.ports import Decider
 from tunproxy.flow.verdict import FlowInfo, Verdict
 from tunproxy.upstream.base import Upstream
+from tunproxy.upstream.group import through
 
 
 class OneWay(Stage):
-    """Sends every flow one way."""
+    """Sends every flow one way; group is what stands in front of it in the chain, "" for nothing."""
 
-    def __init__(self, way: Upstream, why: str) -> None:
+    def __init__(self, way: Upstream, why: str, group: str = "") -> None:
         self._way: Final = way
         self._why: Final = why
+        self._group: Final = group if group != way.name else ""
 
     def decide(self, info: FlowInfo) -> Verdict:
-        return self._way.verdict_for(info, self._why)
+        verdict = self._way.verdict_for(info, self._why)
+        return through(self._group, verdict) if self._group else verdict
 
 
 class Modes:
@@ -83,5 +86,6 @@ class Modes:
         mode = self._wishes.mode
         if mode == "rule" or policy.ruling is None:
             return None
-        way = policy.parts.ways[self._wishes.way if mode == "global" else DIRECT]
-        return OneWay(way, f"mode {mode}")
+        if mode == "global":
+            return OneWay(policy.parts.ways[self._wishes.way], "mode global", GLOBAL)
+        return OneWay(policy.parts.ways[DIRECT], f"mode {mode}")

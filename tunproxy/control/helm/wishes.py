@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 MODES = ("rule", "global", "direct")
 DIRECT = "direct"
+GLOBAL = "GLOBAL"  # what dashboards call the group through which everything goes in the mode "global"
 
 
 @dataclass

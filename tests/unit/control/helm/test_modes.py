@@ -24,12 +24,14 @@ def test_mode_takes_all_flows_and_gives_them_back(tmp_path: Path) -> None:
         verdict = keeper.decider.decide(info_to("x.example"))
         assert (verdict.upstream, verdict.why) == ("direct", "mode direct")
         modes.set({"mode": "global", "way": "work"})
-        assert keeper.decider.decide(info_to("x.example")).upstream == "s5"
+        verdict = keeper.decider.decide(info_to("x.example"))
+        assert (verdict.upstream, verdict.chain) == ("s5", "GLOBAL → work → s5")
         stage = modes.stage()
         assert stage is not None
         assert str(stage.decide(info_to("x.example"))) == str(keeper.decider.decide(info_to("x.example")))
         modes.set({"way": "REJECT"})
-        assert keeper.decider.decide(info_to("z.example")).kind == REJECT
+        verdict = keeper.decider.decide(info_to("z.example"))
+        assert (verdict.kind, verdict.chain) == (REJECT, "GLOBAL → reject")
         assert (wishes.mode, wishes.way, len(changes)) == ("global", "reject", 3)
         modes.set({"mode": "global"})
         assert len(changes) == 3
