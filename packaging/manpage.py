@@ -19,17 +19,25 @@ from tunproxy.version import version
 FILES = (
     ("~/.config/tunproxy/tunproxy.toml", "the configuration of a user, root's own included"),
     ("/etc/tunproxy/tunproxy.toml", "the configuration where there is none of those, and the service's"),
+    ("~/.config/tunproxy/plugins/", "plugins, a file each; the service's: /etc/tunproxy/plugins/"),
     (
-        "~/.config/tunproxy/plugins/",
-        "plugins, a file or a folder each; the service's: /etc/tunproxy/plugins/",
+        "~/.local/state/tunproxy/",
+        "what stays from one run to the next: generations, history, fake addresses, the secret of the API; "
+        "the service's: /var/lib/tunproxy/",
     ),
     ("/run/tunproxy/NAME.sock", "the control socket of one that root has started"),
 )
+ENVIRONMENT = (
+    ("XDG_CONFIG_HOME, XDG_STATE_HOME", "folders in place of ~/.config and ~/.local/state"),
+    ("XDG_RUNTIME_DIR", "where the control socket of one is that somebody else than root has started"),
+    ("NO_COLOR", "where it is set, nothing has a colour"),
+)
 EXIT = (
     ("0", "it has done what it was asked to"),
-    ("1", "something was found, by a command that looks for it; or the worker of up has died"),
+    ("1", "something was found, by a command that looks for it; or up could not keep a worker alive"),
     ("2", "what was given cannot be used, or the host does not let us; one line says what, why, what to do"),
     ("3", "there is no running tunproxy that could be asked"),
+    ("4", "of service status: the service is not installed"),
 )
 
 
@@ -57,10 +65,19 @@ def page() -> str:
     lines.append(".SH FILES")
     for name, what in FILES:
         lines += [".TP", f".I {text(name)}", text(what)]
+    lines.append(".SH ENVIRONMENT")
+    for name, what in ENVIRONMENT:
+        lines += [".TP", f".B {text(name)}", text(what)]
     lines.append(".SH EXIT STATUS")
     for code, what in EXIT:
         lines += [".TP", f".B {code}", text(what)]
-    lines += [".P", "The command exec ends as what it ran does.", ".SH SEE ALSO", *see_also()]
+    lines += [
+        ".P",
+        "The command exec ends as what it ran does, with 127 where there is no such command,",
+        "126 where it cannot be run.",
+        ".SH SEE ALSO",
+        *see_also(),
+    ]
     return "\n".join(lines) + "\n"
 
 
