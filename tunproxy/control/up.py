@@ -30,6 +30,7 @@ from typing import Final
 from tunproxy.control.capture import CaptureOptions
 from tunproxy.control.capture_report import CaptureReport
 from tunproxy.control.clash.state_files import StateFiles
+from tunproxy.control.config.search import passed_over
 from tunproxy.control.config.sources import Sources, read_sources
 from tunproxy.control.crew import Crew
 from tunproxy.control.device_queues import open_for_workers
@@ -74,6 +75,8 @@ def up(settings: UpSettings, serve: Serve = run_worker) -> int:
     settings.check()
     sources = read_sources(settings.policy)
     settings.logs.set_up(sources.config.log)
+    if not (settings.policy.config or settings.policy.upstream) and (words := passed_over(os.environ)):
+        tell(words, logging.WARNING)
     settings = with_capture(with_device(settings, sources.config.device), sources.config.capture)
     if settings.capture.kill_switch and not settings.routes:
         raise ConfigError("cannot hold a kill switch: somebody else routes (leave --no-route out)")

@@ -1,7 +1,8 @@
 """Where the configuration is, if nobody says: the user's own, then the system's."""
 
 import os
-from collections.abc import Mapping
+import pwd
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -36,3 +37,25 @@ def find_config(environment: Mapping[str, str]) -> Path | None:
             return path
         return path
     return None
+
+
+def _home_of(uid: int) -> str:
+    return pwd.getpwuid(uid).pw_dir
+
+
+def passed_over(environment: Mapping[str, str], home_of: Callable[[int], str] = _home_of) -> str:
+    """Return, in words, which configuration of whoever has called sudo is not read; "" for none.
+
+    It is for where nothing was found: root's own is looked for, and who does not know that wonders why
+    nothing of what he wrote is in force. home_of raises KeyError for a user that there is not.
+    """
+    told = environment.get("SUDO_UID", "")
+    if not told.isascii() or not told.isdigit() or find_config(environment) is not None:
+        return ""
+    try:
+        path = Path(home_of(int(told)), ".config", "tunproxy", FILE)
+        if not path.is_file():
+            return ""
+    except (KeyError, OverflowError, OSError):
+        return ""
+    return f"{path} is not read, as this runs as another user (--config {path}, or put it into {SYSTEM})"
