@@ -6,6 +6,7 @@ number says in which list and where.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from tunproxy.rules.build import ADDRESS_KINDS, Builder, ascii_name, params_of, range_of, set_name
 from tunproxy.rules.domains import DomainIndex
@@ -64,6 +65,14 @@ def sets_in(condition: Condition) -> list[str]:
     return [own, *names] if own else names
 
 
+# what to write where nothing is called nearly like it
+_REMEDIES: Final = {
+    "target": " (it needs a table in [upstreams] or [groups], or write DIRECT or REJECT)",
+    "rule set": " (it needs a table in [rule-sets])",
+    "sub-rule": " (it needs a list in [sub-rules])",
+}
+
+
 def unknown_references(
     rules: Sequence[Rule], rule_sets: Collection[str], targets: Collection[str], lists: Lists
 ) -> list[RuleError]:
@@ -90,8 +99,10 @@ def _unknown(
 ) -> RuleError:
     """Return the error, placed where name stands in the rule's text; before are those there are already."""
     at = rule.text.find(name) if what == "rule set" else target_field(rule.text).at
-    meant = similar(name, known) if len(before) < MAX_HINTS else ""
-    return RuleError(moved(rule.position, max(at, 0)), f"unknown {what} {name!r}", meant)
+    hints = len(before) < MAX_HINTS
+    meant = similar(name, known) if hints else ""
+    remedy = _REMEDIES[what] if hints and not meant and ":" not in name else ""  # geosite:cn is no table
+    return RuleError(moved(rule.position, max(at, 0)), f"unknown {what} {name!r}{remedy}", meant)
 
 
 def _in_circles(lists: Lists) -> list[str]:

@@ -108,7 +108,7 @@ def _network(text: str) -> None:
 def _in_type(text: str) -> None:
     for word in text.split("/"):
         if word.strip().upper() not in IN_TYPES:
-            raise ValueError(f"unknown inbound type {word.strip()!r}")
+            raise ValueError(f"unknown inbound type {word.strip()!r} (such as TUN, SOCKS, HTTP)")
 
 
 def _words(text: str) -> None:

@@ -211,7 +211,9 @@ class _Reader:
     def param(self, field: Field) -> str:
         """Return one parameter."""
         if field.text not in PARAMS and field.text not in FOREIGN_PARAMS:
-            raise self.error(field.at, f"unknown parameter {field.text!r}", self.similar(field.text, PARAMS))
+            meant = self.similar(field.text, PARAMS)
+            known = f" (there are: {', '.join((*PARAMS, OBSERVE))})" if self.hints and not meant else ""
+            raise self.error(field.at, f"unknown parameter {field.text!r}{known}", meant)
         return field.text
 
     def children(self, kind: str, text: str, at: int, depth: int) -> tuple[Condition, ...]:

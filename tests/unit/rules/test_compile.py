@@ -25,6 +25,15 @@ def test_everything_unknown_is_told_with_its_place() -> None:
     ]
 
 
+def test_unknown_name_like_no_other_is_told_where_it_should_be() -> None:
+    assert errors_of("DOMAIN,a.com,Zurich", "RULE-SET,zoo,A", "SUB-RULE,(NETWORK,tcp),zoo") == [
+        "test.rules:1:14: unknown target 'Zurich' "
+        "(it needs a table in [upstreams] or [groups], or write DIRECT or REJECT)",
+        "test.rules:2:10: unknown rule set 'zoo' (it needs a table in [rule-sets])",
+        "test.rules:3:24: unknown sub-rule 'zoo' (it needs a list in [sub-rules])",
+    ]
+
+
 def test_target_is_case_sensitive() -> None:
     assert errors_of("MATCH,direct") == ["test.rules:1:7: unknown target 'direct' (did you mean 'DIRECT'?)"]
 

@@ -120,7 +120,8 @@ def test_problem_with_an_upstream_hides_none_with_a_rule(tmp_path: Path) -> None
     group = '[groups.g]\ntype = "select"\nmembers = ["gone"]\n'
     assert problems_of(tmp_path, rules + group) == [
         "tunproxy.toml:1:11: unknown rule type 'DOMIAN' (did you mean 'DOMAIN'?)",
-        "tunproxy.toml:1:37: unknown target 'work'",
+        "tunproxy.toml:1:37: unknown target 'work' "
+        "(it needs a table in [upstreams] or [groups], or write DIRECT or REJECT)",
         "tunproxy.toml:4:13: there is no upstream or group 'gone' "
         "(there are: COMPATIBLE, DIRECT, REJECT, REJECT-DROP, direct, drop, g, reject)",
     ]
@@ -329,7 +330,7 @@ def test_problems_with_rules_in_the_configuration(tmp_path: Path) -> None:
         "tunproxy.toml:1:12: there is no upstream or group 'wrk' (did you mean 'work'?)",
         "tunproxy.toml:3:4: unknown rule type 'DOMIAN' (did you mean 'DOMAIN'?)",
         "tunproxy.toml:4:14: unknown target 'wrk' (did you mean 'work'?)",
-        "tunproxy.toml:5:13: unknown rule set 'adz'",
+        "tunproxy.toml:5:13: unknown rule set 'adz' (it needs a table in [rule-sets])",
         "tunproxy.toml:6:4: GEOIP: no rule set has such lists "
         '(add [rule-sets.geoip] with path = "country.mmdb", format = "mmdb")',
         "tunproxy.toml:7:12: unknown target 'wrk' (did you mean 'work'?)",
