@@ -49,6 +49,7 @@ app = typer.Typer(
     name="tunproxy",
     cls=plugin_commands.WithPlugins,
     help="Put a transparent, system-wide proxy between programs and the network.",
+    epilog="Plugins have commands, too: tunproxy plugins run names them.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -267,16 +267,18 @@ def test_commands_of_ours_load_no_plugin(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_help_begins_with_what_is_used_most(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--help"]) == 0
     lines = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
-    assert [line.split()[0] for line in lines][:3] == ["exec", "up", "status"]
+    assert [line.split()[0] for line in lines[:3]] == ["exec", "up", "status"]
+    assert lines[-1] == "  Plugins have commands, too: tunproxy plugins run names them."
 
 
-@pytest.mark.parametrize("group", ["rules", "plugins"])
+@pytest.mark.parametrize("group", ["rules", "plugins", "service"])
 def test_group_without_a_command_shows_its_help(group: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main.run([group]) == 2
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith(f"Usage: tunproxy {group} ")
     assert "\nCommands:\n" in err
+    assert "..." not in err.partition("Commands:")[2], "a summary is too long to be shown"
 
 
 def test_defaults_that_help_shows_can_be_given(capsys: pytest.CaptureFixture[str]) -> None:
