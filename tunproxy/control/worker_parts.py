@@ -142,7 +142,7 @@ class WorkerParts:
 
     def _adopt(self, policy: Policy) -> None:
         """Tell everybody who goes by a policy that there is another one."""
-        self._health.adopt(policy.parts.watches)
+        self._health.adopt(policy.parts.watches, policy.parts.explored())
         self._names.adopt(policy.dns, policy.wants_fake)
         self._forget_constants()
         self._news.adopt(policy)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from tunproxy.errors import OptionError
+from tunproxy.errors import OptionError, UpstreamError
 from tunproxy.flow.verdict import DIAL, FlowInfo
 from tunproxy.upstream.base import Dialer, Opened, OpenError, OpenUpstream, Upstream
 from tunproxy.upstream.datagrams import DatagramUpstream
@@ -137,17 +137,18 @@ async def explore(
     upstream: Upstream,
     dialer: Dialer,
     *,
-    ipv6_target: tuple[str, int] = IPV6_TARGET,
+    ipv6_target: tuple[str, int] | None = IPV6_TARGET,
     time_limit: float = TEST_TIMEOUT,
 ) -> None:
     """Find out whether upstream carries UDP and reaches IPv6, as far as that is not declared.
 
-    What remains unclear stays unknown. time_limit is in seconds, for each question.
+    What remains unclear stays unknown. time_limit is in seconds, for each question. Whether there is UDP only
+    the upstream itself is asked; with an ipv6_target somebody beyond it hears of us.
     """
     if isinstance(upstream, DatagramUpstream) and not _is_declared(upstream, UDP):
         if not upstream.is_per_target:  # else it would have to lead to somebody
             await _try_udp(upstream, dialer, time_limit)
-    if not _is_declared(upstream, IPV6):
+    if ipv6_target is not None and not _is_declared(upstream, IPV6):
         await _try_ipv6(upstream, dialer, ipv6_target, time_limit)
 
 
@@ -157,7 +158,7 @@ async def _try_udp(upstream: DatagramUpstream, dialer: Dialer, time_limit: float
     try:
         async with asyncio.timeout(time_limit):
             way = await upstream.open_datagrams(info, dialer)
-    except (OSError, OpenError, EOFError) as error:
+    except (OSError, UpstreamError, EOFError) as error:
         learn_from(upstream, error, "probed")
         return
     way.close()

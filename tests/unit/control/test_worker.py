@@ -6,10 +6,13 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.unit.control.policies import sources_of, use_tree_plugins, written
 from tests.unit.loop.rig import syn, tcp_flags
+from tunproxy.control.config.sources import Sources
 from tunproxy.control.questions import Questions, socket_pair
 from tunproxy.control.worker import run_worker
 from tunproxy.control.worker_settings import AddressMap, WorkerSettings
@@ -32,7 +35,12 @@ class Worker:
         self.lines: list[str] = []
         self.supervisor, self.questions = socket_pair()
 
-    def run(self, client: Callable[[], None], maps: tuple[AddressMap, ...] = LOOPBACK_MAP) -> dict[str, int]:
+    def run(
+        self,
+        client: Callable[[], None],
+        maps: tuple[AddressMap, ...] = LOOPBACK_MAP,
+        sources: Sources | None = None,
+    ) -> dict[str, int]:
         """Serve until client returns; raises what it raised."""
         stop_read, stop_write = os.pipe()
         failures: list[BaseException] = []
@@ -47,7 +55,9 @@ class Worker:
 
         thread = threading.Thread(target=play)
         try:
-            settings = WorkerSettings(device=self.device, address_maps=maps, questions=self.questions)
+            settings = WorkerSettings(
+                device=self.device, address_maps=maps, questions=self.questions, sources=sources
+            )
             counters = run_worker(
                 settings, stop_fd=stop_read, on_ready=lambda line: (self.lines.append(line), thread.start())
             )
@@ -150,3 +160,22 @@ def test_worker_does_not_dial_the_host_s_loopback_unasked(worker: Worker) -> Non
 def test_address_map_that_is_no_address_is_a_config_error(worker: Worker) -> None:
     with pytest.raises(ConfigError, match="cannot map 'nonsense': not an IP address"):
         worker.run(lambda: None, (AddressMap("nonsense", 0, "127.0.0.1", 0),))
+
+
+def test_worker_asks_upstreams_at_once_whether_they_carry_udp(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_tree_plugins(monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        table = f'type = "socks5"\nserver = "127.0.0.1"\nport = {listener.getsockname()[1]}\n'
+        path = written(tmp_path, f'rules = ["MATCH,work"]\n[upstreams.work]\n{table}')
+
+        def serve() -> None:
+            with listener.accept()[0] as proxy:
+                proxy.settimeout(10)
+                assert proxy.recv(100)[:1] == b"\x05"
+                proxy.sendall(b"\x05\x00")
+                assert proxy.recv(100)[:2] == b"\x05\x03", "UDP ASSOCIATE (RFC 1928 §4)"
+
+        worker.run(serve, sources=sources_of(path))

@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.upstream.test_proxy import Polite
 from tests.unit.upstream.test_tls import certificate as certificate
-from tunproxy.errors import ConfigError
+from tunproxy.errors import ConfigError, ConversationError
 from tunproxy.flow.framing import Framing
 from tunproxy.flow.verdict import DROP, FlowInfo, Verdict
 from tunproxy.upstream.base import Dialer, DialUpstream, Opened, OpenError, OpenUpstream, Unreached, Upstream
@@ -251,6 +251,18 @@ def test_explore_finds_out_what_is_not_declared(
     run(lambda dialer: explore(upstream, dialer))
     report = upstream.knowledge.report()
     assert {name: fact.has for name, fact in report.items() if fact.how == "probed"} == known
+
+
+def test_explore_asks_nobody_beyond_the_upstream_where_no_target_is_given() -> None:
+    upstream = Able(RuntimeError("asked"), None)
+    run(lambda dialer: explore(upstream, dialer, ipv6_target=None))
+    assert (upstream.knowledge.has("udp"), upstream.knowledge.has("ipv6")) == (True, None)
+
+
+def test_explore_bears_with_a_proxy_that_breaks_its_protocol() -> None:
+    upstream = Able(None, ConversationError("nonsense"))
+    run(lambda dialer: explore(upstream, dialer, ipv6_target=None))
+    assert upstream.knowledge.has("udp") is None
 
 
 def test_explore_does_not_ask_what_is_declared() -> None:

@@ -31,8 +31,10 @@ from tunproxy.rules.policy import CompiledRules
 from tunproxy.rulesets.behaviors import CLASSICAL, DOMAIN, IPCIDR
 from tunproxy.rulesets.notes import how_many
 from tunproxy.upstream.base import Upstream
+from tunproxy.upstream.datagrams import DatagramUpstream
 from tunproxy.upstream.group import CLASH_NAMES, Group, GroupError, bind_groups, circles
 from tunproxy.upstream.health import Health, Watch
+from tunproxy.upstream.knowledge import UDP
 from tunproxy.upstream.types import URL_NAME, UpstreamType, build_from_url
 
 RESERVED: Final = frozenset({*BUILT_IN, "reject", "drop"})
@@ -61,6 +63,22 @@ class Parts:
     notices: Sequence[Notice] = field(default=(), repr=False)
     skipped: Mapping[str, int] = field(default_factory=dict)
     first_skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def explored(self) -> Iterator[Upstream]:
+        """Yield the upstreams of which nobody knows whether they carry UDP, where that matters.
+
+        So it does where rules or groups lead to one: even the first datagram goes on to the next rule, or
+        through another member. Where there is nothing else, as for the default, that datagram finds out.
+        """
+        lists = (self.rules, *self.sub_rules.values())
+        wanted = {rule.target for rules in lists for rule in rules}
+        for group in self.upstreams.values():
+            if isinstance(group, Group):
+                wanted.update(group.member_names)
+        for name, upstream in self.upstreams.items():
+            if name in wanted and isinstance(upstream, DatagramUpstream) and not upstream.is_per_target:
+                if upstream.knowledge.fact(UDP) is None:
+                    yield upstream
 
     def unread(self) -> Iterator[str]:
         """Yield what is to be said of each rule set that could not be read as a whole."""

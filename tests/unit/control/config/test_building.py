@@ -346,6 +346,25 @@ def test_problems_with_a_rule_file_are_told_with_the_file_s_name(tmp_path: Path)
     ]
 
 
+@pytest.mark.parametrize(
+    ("rules", "explored"),
+    [
+        ('rules = ["MATCH,work"]', ["work", "member"]),
+        ('rules = ["SUB-RULE,(NETWORK,udp),s"]\n[sub-rules]\ns = ["MATCH,work"]', ["work", "member"]),
+        ('rules = ["MATCH,sure", "MATCH,web", "MATCH,DIRECT"]', ["member"]),
+        ('default = "work"', ["member"]),
+    ],
+)
+def test_upstreams_are_explored_that_may_carry_udp_or_not_where_it_matters(
+    tmp_path: Path, rules: str, explored: list[str]
+) -> None:
+    server = 'type = "socks5"\nserver = "192.0.2.1"\n'
+    text = f"{rules}\n[upstreams.work]\n{server}[upstreams.sure]\nudp = false\n{server}"
+    text += f'[upstreams.member]\n{server}[upstreams.web]\ntype = "http"\nserver = "192.0.2.1"\n'
+    text += '[groups.auto]\ntype = "fallback"\nmembers = ["member", "web"]\n'
+    assert [each.name for each in built(written(tmp_path, text)).explored()] == explored
+
+
 def test_configuration_of_another_program_in_place_of_rules_is_told_once(tmp_path: Path) -> None:
     clash = "mixed-port: 7890\nproxies:\n  - {name: a}\nrules:\n  - DOMAIN,a.b,a\n  - MATCH,a\n"
     told = "1:1: no file of rules: it looks like a configuration of clash (see tunproxy convert)"
