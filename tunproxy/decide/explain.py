@@ -52,12 +52,12 @@ class Explainer:
                 problem = "" if addresses else "there is no such name"
             except (OSError, TunproxyError, ValueError) as error:
                 problem = str(error)
-        document = self.decide(question, addresses)
+        document = await self._decided(question, addresses)
         if problem:
             document["inputs"]["address"]["why"] = problem
         return document
 
-    def decide(self, question: Question, addresses: Sequence[str]) -> Document:
+    async def _decided(self, question: Question, addresses: Sequence[str]) -> Document:
         """Return the record; addresses are those of the target, best first, none where nobody knows any."""
         info = self._info(question, addresses)
         trace = self.ruling.trace(info)
@@ -71,7 +71,7 @@ class Explainer:
             facts.target = b""
             facts.address_asked = not is_fake and self.resolve is not None
         self._tell_process(question, facts)
-        verdict = self._verdict(info, trace, addresses)
+        verdict = await self._verdict(info, trace, addresses)
         document = record_of(info, verdict, self.book)
         if not question.address:
             document["inputs"]["address"] = self._address(trace, addresses)
@@ -118,13 +118,14 @@ class Explainer:
         if question.uid >= 0:
             facts.uid = question.uid
 
-    def _verdict(self, info: FlowInfo, trace: Trace, addresses: Sequence[str]) -> Verdict:
+    async def _verdict(self, info: FlowInfo, trace: Trace, addresses: Sequence[str]) -> Verdict:
+        sniffs = self.worth_waiting is not None and self.worth_waiting(info.protocol, int(info.target_port))
         for stage in self.stages:
             verdict = stage.decide(info)
             if verdict is not None:
-                trace.chosen = verdict
+                trace.chosen = await stage.settled(info, verdict)
+                sniffs = sniffs and trace.chosen is verdict
                 break
-        sniffs = self.worth_waiting is not None and self.worth_waiting(info.protocol, int(info.target_port))
         verdict = self.ruling.judge(info, trace, sniffs, True)
         if trace.state == WAITING and (addresses or self.resolve is not None):
             trace.addresses = list(addresses)

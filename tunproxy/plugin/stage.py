@@ -90,6 +90,10 @@ class PluginStage(Stage):
                 return verdict
             place = verdict.opener.place
 
+    async def settled(self, info: FlowInfo, verdict: Verdict) -> Verdict | None:
+        opener = verdict.opener
+        return await self.opinion(info, opener.place) if isinstance(opener, Waiting) else verdict
+
     def _note(self, info: FlowInfo, hook: Hook, started: float, verdict: Verdict | None) -> None:
         """Note what the plugin that was asked last had to say."""
         said = verdict if verdict is not None else self._ledger.failure or None

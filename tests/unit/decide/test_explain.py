@@ -11,7 +11,7 @@ from tests.unit.decide.world import Names, World, named
 from tunproxy.decide.explain import Explainer
 from tunproxy.decide.question import parse_question
 from tunproxy.decide.record import Document
-from tunproxy.flow.verdict import DIAL, Verdict
+from tunproxy.flow.verdict import DIAL, OPEN, FlowInfo, Verdict
 
 WEB = ("DOMAIN-SUFFIX,example.org,work", "IP-CIDR,192.0.2.0/24,REJECT", "PROCESS-NAME,curl,web", "UID,5,work")
 
@@ -112,3 +112,26 @@ def test_fake_addresses_are_resolved_only_where_a_rule_wants_them() -> None:
     assert document["verdict"]["upstream"] == "reject"
     document = explained(World(), "example.com", addresses=["192.0.2.9"], is_fake=is_fake)
     assert (document["verdict"]["upstream"], document["verdict"]["address"]) == ("direct", "192.0.2.9")
+
+
+class Waited(Saying):
+    """Has to be waited for, and says then what settled is."""
+
+    def __init__(self, settled: Verdict | None) -> None:
+        super().__init__(Verdict(OPEN, "wait"))
+        self.comes_to = settled
+
+    async def settled(self, info: FlowInfo, verdict: Verdict) -> Verdict | None:
+        assert verdict.upstream == "wait"
+        return self.comes_to
+
+
+def test_who_has_to_be_waited_for_is_waited_for() -> None:
+    document = explained(World(*WEB), "192.0.2.9", stages=[Waited(Verdict(DIAL, "there", why="so it is"))])
+    assert (document["verdict"]["upstream"], document["verdict"]["decided_by"]) == ("there", "plugin")
+
+
+def test_rules_decide_without_hearing_the_client_where_he_has_no_opinion() -> None:
+    world = World(*WEB, sniffer=Reading())
+    document = explained(world, "192.0.2.9", stages=[Waited(None)], worth_waiting=lambda protocol, port: True)
+    assert (document["verdict"]["decided_by"], document["verdict"]["upstream"]) == ("rule", "reject")

@@ -172,3 +172,18 @@ def test_record_tells_why_a_coroutine_has_no_answer(loop: VirtualLoop) -> None:
     while ledger.may_ask("a"):
         said()
     assert said() == ["suspended for its faults", None]
+
+
+@pytest.mark.parametrize("answer", [UPSTREAMS["direct"].verdict_for(FLOW), None])
+def test_whoever_explains_a_flow_gets_what_the_coroutine_answers(
+    loop: VirtualLoop, answer: Verdict | None
+) -> None:
+    stage = PluginStage([hook("slow", answer), sync("silent", None)], UPSTREAMS)
+    verdict = stage.decide(FLOW)
+    assert verdict is not None
+    assert loop.run(stage.settled(FLOW, verdict)) is answer
+
+
+def test_verdict_that_waits_for_nobody_is_settled(loop: VirtualLoop) -> None:
+    verdict = UPSTREAMS["direct"].verdict_for(FLOW)
+    assert loop.run(PluginStage([sync("firm", verdict)], UPSTREAMS).settled(FLOW, verdict)) is verdict
