@@ -486,6 +486,30 @@ def test_capture_kernel_direct_lane_follows_the_rules(
             server.close()
 
 
+@pytest.mark.needs("curl")
+def test_capture_lane_is_none_while_a_dashboard_sends_all_elsewhere(
+    lab: CaptureLab, start: Start, tmp_path: Path
+) -> None:
+    config = tmp_path / "tunproxy.toml"
+    config.write_text(LANE_RULES.format(LANE) + "[capture]\ndirect-lane = true\n[dns]\nresolved = false\n")
+
+    def choose(method: str, path: str, body: dict[str, object]) -> None:
+        asked = ("--unix-socket", f"/run/tunproxy/{TUN}.sock", "-X", method, "-d", json.dumps(body))
+        done = lab.host.run("curl", "-sS", "--fail", *asked, f"http://localhost{path}")
+        assert done.returncode == 0, done.stderr
+
+    with start("--config", str(config)):
+        assert lab.route_to(OTHER_IPV4) == lab.route_to(OTHER_IPV6) == UPLINK
+        choose("PUT", "/proxies/GLOBAL", {"name": "REJECT"})
+        choose("PATCH", "/configs", {"mode": "global"})
+        assert eventually(lambda: lab.route_to(OTHER_IPV4) == lab.route_to(OTHER_IPV6) == TUN)
+        choose("PATCH", "/configs", {"mode": "rule"})
+        assert eventually(lambda: lab.route_to(OTHER_IPV4) == lab.route_to(OTHER_IPV6) == UPLINK)
+        choose("PATCH", "/rules/disable", {"1": True})  # that about OTHER_IPV4
+        assert eventually(lambda: lab.route_to(OTHER_IPV4) == TUN)
+        assert lab.route_to(OTHER_IPV6) == UPLINK
+
+
 def test_capture_lane_of_one_that_was_killed_is_harmless_and_cleared(
     lab: CaptureLab, nursery: Nursery, tmp_path: Path
 ) -> None:

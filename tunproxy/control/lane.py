@@ -2,18 +2,22 @@
 
 Only the front of the rules counts: those that an address alone decides, up to the first one that needs to
 know more. Of what they send to DIRECT, that which an earlier one of them sends elsewhere does not count.
+
+What somebody has chosen in a dashboard counts as in workers: rules that are switched off are not there, and
+where all goes another way, whatever the rules say, there is no lane.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, summarize_address_range
 from typing import Final
 
 from tunproxy.control.beside import beside
 from tunproxy.control.config.sets import SetCache, Sets
 from tunproxy.control.config.sources import Sources
+from tunproxy.control.helm.wishes import DIRECT, Wishes
 from tunproxy.control.policy import may_answer_names
 from tunproxy.dns.settings import FAKE_IP
 from tunproxy.errors import TunproxyError
@@ -33,28 +37,32 @@ MAX_SHOWN: Final = 200  # prefixes in a status document
 
 _CIDR: Final = frozenset({"IP-CIDR", "IP-CIDR6"})
 _SETS: Final = frozenset({"RULE-SET", "GEOIP"})
-_DIRECT: Final = "direct"
 
 Ranges = list[tuple[int, int, int]]  # version, the first address and the last
 
 _log: Final = logging.getLogger(__name__)
 
 
-def lane_of(sources: Sources) -> frozenset[Network]:
-    """Return the prefixes whose flows need nobody to decide: they go direct, whatever they are."""
+def lane_of(sources: Sources, off: Collection[int] = ()) -> frozenset[Network]:
+    """Return the prefixes whose flows need nobody to decide: they go direct, whatever they are.
+
+    off are rules, by number, that are not asked.
+    """
     config = sources.config
-    if _DIRECT in config.upstreams or _DIRECT in config.groups:
+    if DIRECT in config.upstreams or DIRECT in config.groups:
         return frozenset()  # DIRECT is whatever the user has made of it
     sets = Sets(config.rule_sets, sources.files, SetCache())
     taken: Ranges = []
     if config.dns.mode == FAKE_IP:
         taken += [range_of(each) for each in (config.dns.fake_ip_range, config.dns.fake_ip_range6) if each]
     direct: Ranges = []
-    for rule in _front(sources):
+    for number, rule in enumerate(_front(sources)):
+        if number in off:
+            continue
         ranges = _ranges(rule.condition, sets)
         if ranges is None or rule.observe:  # what it counts has to come to us
             break
-        if rule.target in ("DIRECT", _DIRECT):
+        if rule.target in ("DIRECT", DIRECT):
             direct += _without(ranges, taken)
         elif rule.target != PASS:
             taken += ranges
@@ -64,13 +72,23 @@ def lane_of(sources: Sources) -> frozenset[Network]:
 class LaneKeeper:
     """Has the kernel leave out what the rules in force send direct, and says so to those who ask.
 
-    Without is_wanted there is no lane. answers_names says that port 53 is not in it.
+    Without is_wanted there is no lane. answers_names says that port 53 is not in it. wishes are what somebody
+    has chosen; look_again is to be called when that changes.
     """
 
-    def __init__(self, sources: Sources, *, is_wanted: bool, answers_names: bool = False) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        *,
+        is_wanted: bool,
+        answers_names: bool = False,
+        wishes: Wishes | None = None,
+    ) -> None:
         self._is_wanted: Final = is_wanted
         self._answers_names = answers_names
         self._sources = sources
+        self._wishes: Final = wishes or Wishes()
+        self._off: frozenset[int] = frozenset()  # of the rules of these sources
         self._new: Final = asyncio.Event()
         self._problem = ""
         self._work: asyncio.Future[frozenset[Network]] | None = None
@@ -82,9 +100,15 @@ class LaneKeeper:
         return Lane(self.prefixes)
 
     def follow(self, sources: Sources) -> None:
-        """Go by the rules of these sources from now on."""
-        if self._is_wanted and sources is not self._sources:
-            self._sources = sources
+        """Go by the rules of these sources from now on, all of which are asked again."""
+        if self._is_wanted and (sources is not self._sources or self._off):
+            self._sources, self._off = sources, frozenset()
+            self._new.set()
+
+    def look_again(self) -> None:
+        """Go by what somebody has chosen now, of the rules that are in force."""
+        if self._is_wanted:
+            self._off = self._wishes.off
             self._new.set()
 
     @contextlib.asynccontextmanager
@@ -130,9 +154,9 @@ class LaneKeeper:
         return prefixes
 
     def _prefixes_of(self, sources: Sources) -> frozenset[Network]:
-        if not self._is_wanted:
+        if not self._is_wanted or self._wishes.everything() not in ("", DIRECT):
             return frozenset()
-        found = lane_of(sources)
+        found = lane_of(sources, self._off)
         if len(found) > MAX_PREFIXES:
             _log.warning(
                 "the kernel-direct lane is empty: %d prefixes are too many (at most %d)",

@@ -114,9 +114,14 @@ def up(settings: UpSettings, serve: Serve = run_worker) -> int:
         switch.look(net)
         cleanup.callback(switch.end, changes)
         plan = dataclasses.replace(plan, scope=groups.mark(name, net))
+        wishes = crew.settings.wishes
         lane = LaneKeeper(
-            sources, is_wanted=bool(settings.routes) and scope.has_lane, answers_names=scope.dns
+            sources,
+            is_wanted=bool(settings.routes) and scope.has_lane,
+            answers_names=scope.dns,
+            wishes=wishes,
         )
+        wishes.on_change = lane.look_again
         rules = FollowingRules(plan.rules())
         if settings.routes:
             _route(plan, changes, lane, rules)

@@ -11,6 +11,7 @@ from tests.unit.control.policies import built, sources_of, written
 from tests.unit.waiting import until
 from tunproxy.control import lane
 from tunproxy.control.config.sources import Sources
+from tunproxy.control.helm.wishes import Wishes
 from tunproxy.control.lane import LaneKeeper, lane_of, prefix_in
 from tunproxy.errors import SystemChangeError
 from tunproxy.host.lane import Lane
@@ -174,10 +175,49 @@ def test_keeper_follows_the_rules_and_tells(tmp_path: Path, monkeypatch: pytest.
     asyncio.run(follow())
 
 
+def test_rules_that_are_switched_off_are_not_there(tmp_path: Path) -> None:
+    rules = ["DOMAIN,a.example,REJECT", "IP-CIDR,10.0.0.0/9,REJECT", "IP-CIDR,10.0.0.0/8,DIRECT"]
+    path = written(tmp_path, f"rules = [{', '.join(map(repr, rules))}]\n")
+    for off, expected in (
+        ((), []),
+        ({0}, ["10.128.0.0/9"]),
+        ({0, 1}, ["10.0.0.0/8"]),
+        ({0, 2}, []),
+    ):
+        assert list(map(str, lane_of(sources_of(path), off))) == expected
+
+
+def test_keeper_goes_by_what_somebody_has_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, wishes = Kernel(monkeypatch), Wishes()
+    first = some(tmp_path, "IP-CIDR,10.0.0.0/8,DIRECT", "IP-CIDR,192.0.2.0/24,DIRECT")
+    keeper = LaneKeeper(first, is_wanted=True, wishes=wishes)
+    both = sorted(map(str, keeper.change().prefixes))
+    assert len(both) == 2
+
+    async def follow() -> None:
+        async def leads_to(expected: list[str]) -> None:
+            keeper.look_again()
+            await until(lambda: kernel.lanes[-1:] == [expected])
+            await until(lambda: keeper.document()["kernel_direct"] == expected)
+
+        async with keeper.following():
+            wishes.mode, wishes.way = "global", "work"
+            await leads_to([])
+            wishes.way = "direct"
+            await leads_to(both)
+            wishes.mode, wishes.off = "rule", frozenset({0})
+            await leads_to(["192.0.2.0/24"])
+            keeper.follow(first)  # a reload: every rule is asked again
+            await until(lambda: kernel.lanes[-1:] == [both])
+
+    asyncio.run(follow())
+
+
 def test_keeper_without_a_lane_does_nothing(tmp_path: Path) -> None:
     keeper = LaneKeeper(some(tmp_path, "IP-CIDR,10.0.0.0/8,DIRECT"), is_wanted=False)
     assert keeper.change() == Lane()
     keeper.follow(some(tmp_path, "IP-CIDR,10.0.0.0/9,DIRECT"))
+    keeper.look_again()
     assert keeper.document() == {"kernel_direct": [], "kernel_direct_prefixes": 0}
 
 

@@ -122,6 +122,7 @@ class Basics:
         if mode is not None:
             await self._asking.each("helm-mode", {"mode": mode.lower()})
             self._wishes.mode = mode.lower()
+            self._wishes.on_change()
         return done()
 
 

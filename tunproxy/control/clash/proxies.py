@@ -98,6 +98,7 @@ class Proxies:
         if group["name"] == GLOBAL and not any(way["name"] == GLOBAL for way in ways["ways"]):
             await self._asking.each("helm-mode", {"way": own_name(member)})
             self._wishes.way = own_name(member)
+            self._wishes.on_change()
         else:
             await self._set(group["name"], member)
         return done()

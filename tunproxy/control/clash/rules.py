@@ -49,6 +49,7 @@ class Rules:
             raise body_invalid()
         now = (await self._asking.each("helm-switch", {"switches": switches}))[0]
         self._wishes.off, self._wishes.off_of = frozenset(now["off"]), now["generation"]
+        self._wishes.on_change()
         return done()
 
     async def _sets(self, request: web.Request) -> web.Response:

@@ -12,8 +12,11 @@ from tunproxy.control.reload import ReloadError
 
 def test_mode_is_changed_and_shown(tmp_path: Path) -> None:
     async def conversation(rig: Rig) -> None:
+        told: list[str] = []  # to who goes by it outside of workers
+        rig.wishes.on_change = lambda: told.append(rig.wishes.everything())
         await rig.ask("PUT", "/proxies/GLOBAL", {"name": "hp"})
         await rig.ask("PATCH", "/configs", {"mode": "Global"})
+        assert told == ["", "hp"]
         assert (await rig.get("/configs"))["mode"] == "global"
         for worker in rig.workers:
             assert worker.flow("localhost", 80).verdict.upstream == "hp"

@@ -25,8 +25,11 @@ def test_each_decision_is_a_hit(tmp_path: Path) -> None:
 
 def test_rule_that_is_off_is_passed_over(tmp_path: Path) -> None:
     async def conversation(rig: Rig) -> None:
+        told: list[object] = []
+        rig.wishes.on_change = lambda: told.append(rig.wishes.off)
         await rig.ask("PATCH", "/rules/disable", {"0": True, "6": True})
         assert (rig.wishes.off, rig.wishes.off_of) == ({0, 6}, 1)
+        assert told == [{0, 6}]
         life = rig.worker.flow("a.example", 80)
         assert (life.verdict.upstream, await hits(rig)) == ("s5", [0, 0, 0, 0, 0, 0, 0, 1])
         off = [rule["extra"]["disabled"] for rule in (await rig.get("/rules"))["rules"]]
