@@ -58,7 +58,7 @@ PACKETS = {0: 2000, 1: 700, 5: 200}  # by loss
 # By mark: enough that new data follows the first burst, which nothing throttles; but where each packet is
 # marked, the clock sends one each 200 ms in the end.
 PACKETS_MARKED = {0: 2000, 3: 2000, 30: 300, 100: 160}
-PATIENCE = 20  # seconds for a cell without loss; SYNs that are lost three times take seven alone
+PATIENCE = 40  # seconds for a cell without loss; SYNs that are lost three times take seven alone
 PATIENCE_WITH_LOSS = 60
 
 

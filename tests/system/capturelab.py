@@ -150,7 +150,7 @@ class CaptureLab(HostLab):
                 ["ip", "-s", "-j", "link", "show", "dev", interface],
                 capture_output=True,
                 text=True,
-                timeout=10,
+                timeout=30,
             ).stdout
         return int(json.loads(text)[0]["stats64"][direction]["packets"])
 

@@ -34,7 +34,7 @@ from tests.system.peers import serve_clients
 OTHER_MACHINE = Path(__file__).with_name("other_machine.py")
 ORDINARY_UID = 47_110
 TUNPROXY = (sys.executable, "-m", "tunproxy")
-READY = 20.0  # seconds that a start may take on a busy machine
+READY = 30.0  # seconds that a start, or a line of output, may take on a busy machine
 
 UPLINK = "out"
 HOST_IPV4, HOST_IPV6 = "192.0.2.1", "2001:db8::1"
@@ -77,7 +77,7 @@ class HostLab:
         for process in self._running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(5)
+            process.wait(20)
             for stream in (process.stdout, process.stderr):
                 if stream is not None:
                     stream.close()
@@ -186,7 +186,7 @@ class HostLab:
             return False
         return True
 
-    def hear(self, address: str, port: int, timeout: float = 10) -> str:
+    def hear(self, address: str, port: int, timeout: float = 20) -> str:
         """Return what a TCP server tells a client on the host."""
         with self.host.connect(address, port, timeout=timeout) as client:
             return client.recv(100).decode()
@@ -230,15 +230,17 @@ def read_line(stream: IO[str], timeout: float = READY) -> str:
     return line.decode()
 
 
-def eventually(condition: object, timeout: float = 10.0) -> bool:
-    """Return whether a call returned true within timeout seconds."""
+def eventually(condition: object, timeout: float = 30.0) -> bool:
+    """Return whether a call returned true within timeout seconds, or when it was asked once more then."""
     assert callable(condition)
     until = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > until:
+    while True:
+        is_over = time.monotonic() > until  # before it is asked: the machine may stand still meanwhile
+        if condition():
+            return True
+        if is_over:
             return False
         time.sleep(0.02)
-    return True
 
 
 class Terminal:

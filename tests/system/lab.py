@@ -30,7 +30,7 @@ MARK = 0x7A
 TABLE = 4242
 UPLINK, DOWNLINK = "uplink", "downlink"  # the two ends of the link between host and server
 CLIENT_END, HOST_END = "tohost", "toclient"  # the same between applications and host, with behind_router
-READY = 15.0  # seconds that a program may take until it serves, on a machine that does other things too
+READY = 30.0  # seconds that a program may take until it serves, on a machine that does other things too
 _numbers = itertools.count(1)
 
 

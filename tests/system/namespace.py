@@ -65,7 +65,7 @@ class Program:
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(3)
+            self.process.wait(30)
 
 
 class Namespace:
@@ -121,7 +121,7 @@ class Namespace:
         """Switch segmentation and receive offloads, so that a packet on the link is one of the link's MTU."""
         with self.entered():
             for feature in ("tso", "gso", "gro", "tx-udp-segmentation"):
-                subprocess.run(["ethtool", "-K", device, feature, state], capture_output=True, timeout=10)
+                subprocess.run(["ethtool", "-K", device, feature, state], capture_output=True, timeout=30)
 
     def run(self, *argv: str, timeout: float = 60, **options: object) -> "subprocess.CompletedProcess[str]":
         """Run a program to its end; its exit code is the caller's business."""
@@ -210,9 +210,9 @@ def _enter(fd: int) -> None:
 
 def _delete_namespace(name: str) -> None:
     """Kill whoever still runs in a namespace that the lab made, and remove it."""
-    pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, timeout=10).stdout
+    pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, timeout=30).stdout
     for pid in pids.split():
         if int(pid) != os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
-    subprocess.run(["ip", "netns", "delete", name], capture_output=True, timeout=10)
+    subprocess.run(["ip", "netns", "delete", name], capture_output=True, timeout=30)

@@ -40,7 +40,7 @@ class Nursery:
 
     def close(self) -> None:
         self._socket.close()
-        self._process.wait(10)
+        self._process.wait(30)
 
     def start(self, namespace: Namespace, *arguments: str) -> "Run":
         """Start ``tunproxy`` with arguments in a network namespace."""

@@ -123,4 +123,4 @@ class Proxy:
                 self._process.wait(5)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        return self._process.wait(5)
+        return self._process.wait(30)
