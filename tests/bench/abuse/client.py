@@ -225,13 +225,13 @@ class Client:
         """Fail unless data still goes both ways."""
         self.settle(0.05)
         self.send(b"ping")
-        if (got := take(server, 4)) != b"ping":
+        if (got := take(server, 4, 5)) != b"ping":
             raise Failed(f"{why}the connection is dead: {got!r} reached the target instead of 4 octets")
         try:
             server.sendall(b"pong")
         except OSError as error:
             raise Failed(f"{why}the connection is dead: {error}") from error
-        if (back := self.read(4, 2)) != b"pong":
+        if (back := self.read(4, 5)) != b"pong":
             raise Failed(f"{why}the connection is dead: {back!r} came back instead of 4 octets")
 
     def must_be_challenged(self, what: str) -> None:
