@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from tests.system.hostlab import eventually
 from tests.system.lab import DOWNLINK, IPV4, Family, Lab
 from tests.system.peers import (
     MEGABYTE,
@@ -17,8 +18,8 @@ from tests.system.peers import (
     reset,
     send_stream,
 )
-
 from tests.system.stopwatch import Stopwatch
+
 pytestmark = pytest.mark.timeout(60)
 
 CLOSED_PORT = 9
@@ -61,7 +62,7 @@ def test_neighbour_that_does_not_exist_is_reported(lab: Lab, family: Family) -> 
     """Nobody answers ARP or neighbour discovery; the kernel knows after three seconds."""
     patient = lab.host.changed("net/ipv4/tcp_syn_retries", "3")
     with patient, pytest.raises(OSError, match=r"unreachable|No route") as caught:
-        lab.client.connect(family.absent, 80, timeout=10)
+        lab.client.connect(family.absent, 80, timeout=30)
     assert caught.value.errno in UNREACHABLE
 
 
@@ -73,9 +74,10 @@ def test_silent_host_stays_silent(lab: Lab, family: Family) -> None:
 
 def test_silent_host_that_wakes_up_is_connected(lab: Lab) -> None:
     with lab.server.listen(IPV4.host) as listener:
-        with lab.filtering(lab.server, DOWNLINK, f"ip daddr {IPV4.host} drop"):
+        syns = f"ip daddr {IPV4.host} tcp dport {listener.getsockname()[1]} drop"
+        with lab.filtering(lab.server, DOWNLINK, syns) as lost:
             connecting = Task(lab.client.connect_to, listener)
-            time.sleep(0.7)  # the first SYN is lost, the second comes after a second
+            assert eventually(lambda: lost() > 0)  # the first SYN; the second comes after a second
             assert connecting.is_running()
         with connecting.result() as client, accept(listener) as server:
             client.sendall(b"good morning")
@@ -103,7 +105,7 @@ def test_server_reset_is_a_reset_at_the_client(lab: Lab, family: Family, after_d
         with client:
             if after_data:
                 client.sendall(b"never read")
-                time.sleep(0.1)
+                await_data(server)
                 server.close()  # with unread data: the kernel resets by itself
             else:
                 reset(server)
@@ -118,7 +120,7 @@ def test_client_reset_is_a_reset_at_the_server(lab: Lab, family: Family, after_d
         with server:
             if after_data:
                 server.sendall(b"never read")
-                time.sleep(0.1)
+                await_data(client)
                 client.close()
             else:
                 reset(client)
@@ -136,7 +138,7 @@ def test_reset_during_a_bulk_transfer_ends_the_sender(lab: Lab, family: Family, 
             receive_digest(sink, limit=20 * MEGABYTE)
             reset(sink)
             with pytest.raises(ConnectionError):
-                sender.result(5)
+                sender.result()
 
 
 @pytest.mark.parametrize("resetter", ["client", "server"])
@@ -162,6 +164,11 @@ def test_many_failures_of_all_kinds_leave_working_flows_alone(lab: Lab, family: 
                 token = number.to_bytes(2, "big")
                 client.sendall(token)
                 assert receive_exactly(server, 2) == token
+
+
+def await_data(sock: socket.socket) -> None:
+    """Return once something has arrived, which is left there."""
+    assert sock.recv(1, socket.MSG_PEEK)
 
 
 def assert_ends(sock: socket.socket) -> None:
