@@ -78,6 +78,7 @@ class CaptureLab(HostLab):
             'ip6 saddr fd18::/64 oifname != "ctr0" masquerade\n}\n}\n'
         )
         self._start_vpn()
+        self.settle("ctr0", "lan0", "wg0")
 
     def __exit__(self, *exc: object) -> None:
         for end in self._vpn:

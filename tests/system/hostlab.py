@@ -56,10 +56,8 @@ class HostLab:
             self.world.ip("address", "add", f"{peer}/{prefix}", "dev", "in", *nodad)
         for namespace, name in ((self.host, UPLINK), (self.world, "in")):
             namespace.ip("link", "set", name, "up")
-        for namespace in (self.host, self.world):  # an address that comes late would look like a change
-            assert eventually(
-                lambda ns=namespace: "fe80::" in ns.ip("-6", "address", "show", "scope", "link")
-            )
+        self.settle(UPLINK)
+        assert eventually(lambda: "fe80::" in self.world.ip("-6", "address", "show", "scope", "link"))
         for service, router in ((WORLD_IPV4, ROUTER_IPV4), (WORLD_IPV6, ROUTER_IPV6)):
             self.world.ip("address", "add", service, "dev", "lo")
             self.host.ip("route", "add", "default", "via", router)
@@ -131,6 +129,15 @@ class HostLab:
         assert "worker uid" in line, f"tunproxy up does not serve: {line!r}"
         process.start_line = line  # type: ignore[attr-defined]
         return process
+
+    def settle(self, *links: str) -> None:
+        """Return once these links have what the kernel gives them when it notices that they are up.
+
+        That is up to a second after they are; what came then would look like a change.
+        """
+        settled = re.compile(r"state (UP|UNKNOWN) .* fe80::", re.DOTALL)
+        for link in links:
+            assert eventually(lambda link=link: settled.search(self.host.ip("address", "show", link))), link
 
     def configuration(self) -> str:
         """Return all that may not change: links, addresses, routes of every table, rules, firewall."""

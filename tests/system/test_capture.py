@@ -455,7 +455,7 @@ def test_capture_kernel_direct_lane_follows_the_rules(
 
     with start("--config", str(config)), lab.greeter(lab.world, OTHER_IPV4) as (port, visitors):
         assert lab.route_to(OTHER_IPV4) == lab.route_to(OTHER_IPV6) == TUN
-        assert lane() == ["198.18.0.0/15"]
+        assert eventually(lambda: lane() == ["198.18.0.0/15"])
         with lab.world.listen(OTHER_IPV4) as listener, lab.host.connect_to(listener) as early:
             server, _ = listener.accept()
             config.write_text(LANE_RULES.format(LANE) + more)

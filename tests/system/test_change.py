@@ -59,6 +59,7 @@ def module_lab() -> Iterator[HostLab]:
         made.world.ip("address", "add", f"{SECOND_ROUTER}/24", "dev", "in2")
         made.host.ip("link", "set", SECOND, "up")
         made.world.ip("link", "set", "in2", "up")
+        made.settle(SECOND)
         yield made
 
 
@@ -168,7 +169,7 @@ def test_change_address_replaced_resets_its_connections_and_new_ones_work(
         assert client.recv(100) == b"hello\n"
         assert guests[0][1] == old
         replace_address(lab, old, new, bits, router)
-        client.settimeout(10)
+        client.settimeout(30)
         with pytest.raises(ConnectionResetError):
             client.recv(100)
         with lab.host.connect(world, port) as another:
@@ -193,7 +194,7 @@ def test_change_that_is_none_of_ours_resets_nothing(module_lab: HostLab, process
         guests[0][0].sendall(b"still there\n")
         assert client.recv(100) == b"still there\n"
         client.sendall(b"so am I\n")
-        guests[0][0].settimeout(10)
+        guests[0][0].settimeout(30)
         assert guests[0][0].recv(100) == b"so am I\n"
 
 
@@ -207,7 +208,7 @@ def test_change_default_route_moved_to_another_link_is_followed(
     lab = module_lab
     with talker(lab, WORLD_IPV4) as (port, guests):
         lab.host.ip("route", "replace", "default", "via", SECOND_ROUTER)
-        assert eventually(lambda: network()["ipv4"]["link"] == SECOND)
+        assert eventually(lambda: (network()["ipv4"] or {}).get("link") == SECOND)
         with lab.host.connect(WORLD_IPV4, port) as client:
             assert client.recv(100) == b"hello\n"
         assert guests[0][1] == SECOND_IPV4
@@ -220,7 +221,7 @@ def test_change_uplink_down_and_up_again(module_lab: HostLab, process: Process) 
     with talker(lab, WORLD_IPV4) as (port, _):
         lab.host.ip("link", "set", UPLINK, "down")
         assert eventually(lambda: network()["ipv4"] is None)
-        assert any("no way out" in each for each in fetch_status(SOCKET)["problems"])
+        assert eventually(lambda: any("no way out" in each for each in fetch_status(SOCKET)["problems"]))
         with pytest.raises(OSError, match="unreachable"):
             lab.host.connect(WORLD_IPV4, port)
         restore(lab)
@@ -229,15 +230,16 @@ def test_change_uplink_down_and_up_again(module_lab: HostLab, process: Process) 
 
 
 def test_change_what_somebody_removes_of_ours_is_put_back(module_lab: HostLab, process: Process) -> None:
-    lab, put_back = module_lab, int(network()["put_back"])
-    before = configuration(lab)
-    for count, removal in enumerate(("rule flush", f"route flush table {TABLE}", f"link set {TUN} down"), 1):
+    lab, before = module_lab, configuration(module_lab)
+    for removal in ("rule flush", f"route flush table {TABLE}", f"link set {TUN} down"):
+        put_back = int(network()["put_back"])
         lab.host.ip(*removal.split())
         if removal == "rule flush":  # takes those of the system with it, but for the first
             for number, table in (("32766", "main"), ("32767", "default")):
                 lab.host.ip("rule", "add", "pref", number, "lookup", table)
-        assert eventually(lambda wanted=count: network()["put_back"] == put_back + wanted), removal
-        assert configuration(lab) == before, removal
+        # What is removed one by one may be put back in more than one turn.
+        assert eventually(lambda known=put_back: int(network()["put_back"]) > known), removal
+        assert eventually(lambda: configuration(lab) == before), removal
         assert told(process, "somebody else has removed ")
 
 
@@ -383,7 +385,7 @@ def test_change_kill_switch_lets_nothing_leave_after_kill_9_until_the_next_start
     with lab.greeter(lab.world, ROUTER_IPV4) as (port, visitors), Sniffer(lab) as sniffer:
         assert lab.hear(ROUTER_IPV4, port) == "hello\n"
         try_to_leave(lab)
-        assert sniffer.packets_to(WORLD_IPV4, WORLD_IPV6)  # by the worker
+        assert eventually(lambda: sniffer.packets_to(WORLD_IPV4, WORLD_IPV6))  # by the worker
         kill(process)
         sniffer.packets_to()
         tried = try_to_leave(lab)
@@ -441,7 +443,7 @@ def assert_undone(lab: HostLab, before: list[str]) -> None:
     assert nft_tables(lab) == ""
     with Sniffer(lab) as sniffer:
         try_to_leave(lab)
-        assert sniffer.packets_to(WORLD_IPV4, WORLD_IPV6)
+        assert eventually(lambda: sniffer.packets_to(WORLD_IPV4, WORLD_IPV6))
 
 
 def assert_served(lab: HostLab, world: str) -> None:
@@ -485,9 +487,8 @@ def test_change_loop_through_a_proxy_on_the_host_is_cut_and_named(lab: HostLab, 
             assert f"loop: flows to {WORLD_IPV4}:{port} come from microsocks" in line, line
             assert f"exclude-users = [{ORDINARY_UID}]" in line
             assert guests == []
-            status = fetch_status(SOCKET)
-            assert status["loops"]["cut"] >= 50
-            assert any("loop: " in each for each in status["problems"])
+            assert eventually(lambda: fetch_status(SOCKET)["loops"]["cut"] >= 50)
+            assert any("loop: " in each for each in fetch_status(SOCKET)["problems"])
             restart(
                 lab, process, "--upstream", "socks5://127.0.0.1:1080", "--exclude-user", str(ORDINARY_UID)
             )
@@ -514,7 +515,7 @@ def test_change_loop_of_datagrams_is_cut_and_named(lab: HostLab, tmp_path: Path)
             line = read_line(process.stderr)
             assert f"loop: flows to {WORLD_IPV4}:777 come from mihomo" in line, line
             assert "run it as a user of its own" in line
-            assert fetch_status(SOCKET)["loops"]["cut"] >= 50
+            assert eventually(lambda: fetch_status(SOCKET)["loops"]["cut"] >= 50)
     finally:
         proxy.stop()
 

@@ -111,7 +111,7 @@ def test_program_that_answers_nothing_is_found_out(lab: HostLab, behaviour: str,
         assert found["routes"][0] == ("broken", f"IPv4 goes out at {UPLINK}, past every TUN device")
     finally:
         program.kill()
-        program.wait(5)
+        program.wait(20)
 
 
 def test_what_the_kernel_sends_by_itself_is_no_sign_of_a_route(lab: HostLab) -> None:
@@ -137,6 +137,7 @@ def test_killed_tunproxy_is_told_with_what_mends_it(lab: HostLab) -> None:
     process = lab.start_up("--tun", TUN)
     process.kill()
     process.wait(20)
+    assert eventually(lambda: not lab.has_link(TUN))  # its worker ends by itself, once it has noticed
     _, found = findings(lab, "doctor")
     assert "lead into an empty table" in str(found["routes"])
     assert lab.run(*TUNPROXY, "rescue").returncode == 0
