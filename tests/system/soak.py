@@ -109,8 +109,8 @@ def soak(
             taken = sample(tunproxy.pid)
             taken.at = now
             report.samples.append(taken)
-            if now >= report.reloads * reload_every:
-                tunproxy.send_signal(signal.SIGHUP)
+            if now >= report.reloads * reload_every and reloads_done(log) == report.reloads:
+                tunproxy.send_signal(signal.SIGHUP)  # of two before it has read once it may make one
                 report.reloads += 1
             if now >= told_at:
                 tell(_progress(report, taken))
@@ -121,8 +121,14 @@ def soak(
             report.told = json.loads(read_line(client.stdout, 120) or '{"is_last": true, "failed": -1}')
         eventually(lambda: sample(tunproxy.pid).descriptors <= report.before, GRACE)
         report.after = sample(tunproxy.pid).descriptors
+        eventually(lambda: reloads_done(log) == report.reloads)
         report.said = log.read_text()
     return report
+
+
+def reloads_done(log: Path) -> int:
+    """Return how many reloads came into force by now."""
+    return log.read_text().count("is in force")
 
 
 def sample(pid: int) -> Sample:
