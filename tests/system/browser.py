@@ -83,8 +83,12 @@ class Browser:
         return self.until(lambda: next(iter(self.all(selector, text)), None), f"{selector} {text}")
 
     def click(self, selector: str, text: str = "") -> None:
-        """Click on the first such element, whatever message is just passing over it."""
-        self.run("arguments[0].click()", self.one(selector, text))
+        """Click on the first such element once there is one, whatever message is just passing over it.
+
+        Both in one turn of the page's: what was found may be drawn anew in the next.
+        """
+        script = f"{SEEN} seen[0]?.click(); return seen.length > 0"
+        self.until(lambda: self.run(script, selector, text), f"{selector} {text}")
 
     def write(self, selector: str, text: str) -> None:
         """Replace what is in a field."""

@@ -146,12 +146,11 @@ class DashboardLab(HostLab):
 
     def way_to(self, name: str) -> str:
         """Return by which way a new connection comes to the web server, "" where it does not."""
-        before = len(self.web.visitors)
         try:
             self.visit(name).close()
         except ConnectionError:
             return ""
-        return WAYS[self.web.visitors[before]]
+        return WAYS[self.web.came_for[name]]
 
     def load(self, name: str) -> Program:
         """Have curl load a page of that name that has no end, until the lab closes."""
@@ -183,6 +182,7 @@ class _Web:
 
     def __init__(self, lab: HostLab) -> None:
         self.visitors: list[str] = []
+        self.came_for: dict[str, str] = {}  # from where the last one came who asked for a name
         self._listener = lab.world.listen("0.0.0.0", 80)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -209,6 +209,8 @@ class _Web:
                         client.sendall(ENDLESS)
                         endless.append(client)
                     elif request:
+                        host = request.partition(b"\r\nHost: ")[2].partition(b"\r\n")[0].decode()
+                        self.came_for[host] = client.getpeername()[0]
                         client.sendall(ANSWER)
                     if request:
                         continue
