@@ -141,7 +141,7 @@ def serve_clients(
 ) -> Iterator[int]:
     """Serve TCP: on_client gets each client, and its address, one after the other. Yields the port.
 
-    Who hangs up on on_client ends nothing.
+    Who hangs up on on_client ends nothing, nor does who cannot be reached any more.
     """
     with namespace.listen(address, port) as listener:
         listener.settimeout(0.1)
@@ -149,7 +149,7 @@ def serve_clients(
 
         def serve() -> None:
             while not ended.is_set():
-                with contextlib.suppress(TimeoutError, ConnectionError):
+                with contextlib.suppress(OSError):
                     client, peer = listener.accept()
                     on_client(client, peer[0])
 
