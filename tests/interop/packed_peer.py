@@ -127,6 +127,7 @@ class Peer:
         else:
             assert self.read()
             self.send(b"good")
+            assert self.read()  # it was heard: what is decoded together with what is corrupt is lost
             if port == CORRUPT:
                 self.sock.sendall(b"\xff" * 100)
                 self.read()  # until the other end has noticed
