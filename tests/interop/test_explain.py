@@ -99,7 +99,7 @@ class Place:
         self.process = lab.start_up("--tun", TUN, "--config", str(config), *options)
 
     def curl(self, url: str, *more: str) -> tuple[int, str]:
-        done = self.lab.run("curl", "-sS", "--max-time", "10", url, *more)
+        done = self.lab.run("curl", "-sS", "--max-time", "30", url, *more)
         return done.returncode, done.stdout
 
     def ask(self, *argv: str) -> tuple[int, str]:
@@ -119,16 +119,19 @@ class Place:
         assert code == 0, said
 
     def flow_to(self, port: int, state: str = "closed") -> dict[str, Any]:
-        """Return the row of the newest flow to a port of the world."""
-        rows = self.document("flows")["flows"]
-        found = [row for row in rows if row["target"] == WORLD_IPV4 and row["target_port"] == port]
-        assert found, rows
-        assert found[0]["state"] == state, found[0]
-        row: dict[str, Any] = found[0]
-        return row
+        """Return the row of the newest flow to a port of the world, once it is in that state."""
+        rows: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            found = self.document("flows")["flows"]
+            rows[:] = [row for row in found if row["target"] == WORLD_IPV4 and row["target_port"] == port]
+            return bool(rows) and rows[0]["state"] == state
+
+        assert eventually(is_there), rows
+        return rows[0]
 
     def look_up(self, name: str) -> str:
-        return self.lab.run("dig", "+short", "+tries=1", f"@{RESOLVER}", name).stdout.strip()
+        return self.lab.run("dig", "+short", "+tries=1", "+time=20", f"@{RESOLVER}", name).stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +219,7 @@ def test_flows_keep_the_rule_that_decided_them_after_a_reload(place: Place) -> N
         new = place.flow_to(WEB)
         records = [place.document("explain", "--flow", str(row["number"])) for row in (old, new)]
     assert records[0]["generation"] == 1
-    assert records[1]["generation"] in (2, 3)  # by the command, and perhaps once more because it was saved
+    assert records[1]["generation"] > 1  # by the command, and perhaps once more because it was saved
     assert [record["verdict"]["rule"]["text"] for record in records] == [
         "DOMAIN,shop.example,work",
         f"DST-PORT,{WEB},DIRECT",
@@ -236,8 +239,14 @@ def test_flow_that_nobody_has_made_goes_the_way_of_a_real_one(place: Place) -> N
 def test_datagrams_and_pings_are_flows(place: Place) -> None:
     place.lab.run(TUNPROXY[0], "-c", f"import socket; s = socket.socket(2, 2); "
                   f"s.sendto(b'x' * 100, ({WORLD_IPV4!r}, 5000))")  # fmt: skip
-    place.lab.run("ping", "-c", "1", "-W", "2", WORLD_IPV4)
-    rows = {row["protocol"]: row for row in place.document("flows")["flows"]}
+    place.lab.run("ping", "-c", "1", "-W", "20", WORLD_IPV4)
+    rows: dict[str, dict[str, Any]] = {}
+
+    def are_there() -> bool:
+        rows.update({row["protocol"]: row for row in place.document("flows")["flows"]})
+        return "udp" in rows and rows.get("icmp", {}).get("octets_down") == 56
+
+    assert eventually(are_there), rows
     assert (rows["udp"]["octets_up"], rows["udp"]["upstream"]) == (100, "direct")
     assert (rows["icmp"]["octets_up"], rows["icmp"]["octets_down"]) == (56, 56)
     assert place.document("explain", "--flow", str(rows["icmp"]["number"]))["flow"]["protocol"] == "icmp"
@@ -292,6 +301,6 @@ def test_plugins_hear_of_flows_see_octets_and_answer_requests(
     with place.lab.host.connect(WORLD_IPV4, WEB):
         assert eventually(lambda: any(row[:1] == ["opened"] and row[1] != number for row in noted()))
         place.process.send_signal(signal.SIGTERM)
-        place.process.wait(10)
+        place.process.wait(30)
     assert noted()[-1][0] == "closed"
     assert noted()[-1][3] == "cut: tunproxy has ended"
