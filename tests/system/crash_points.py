@@ -90,7 +90,10 @@ def struck(
     for _ in range(CHANCES):
         with desktop.serving(*options) as run:
             if (point.phase, point.what) in DONE:
-                DONE[point.phase, point.what](desktop, run, victims)
+                try:
+                    DONE[point.phase, point.what](desktop, run, victims)
+                except TooLateError:
+                    continue
             else:
                 moment = f"opened {desktop.config}" if point.what == "opened" else point.what
                 desktop.order(moment, nth, victims, run.pid)
@@ -101,7 +104,7 @@ def struck(
                     run.kill(trigger)
                 if point.phase != "stop":
                     assert_killed(desktop, run)
-                elif came_too_late(desktop, run, point.what, nth):
+                elif came_too_late(desktop, run, point.what, nth, victims):
                     continue
             yield run
             return
@@ -114,14 +117,23 @@ def assert_killed(desktop: Desktop, run: Run) -> None:
     assert answer.get("killed"), f"that point was not seen: {answer}, {run.said()}"
 
 
-def came_too_late(desktop: Desktop, run: Run, what: str, nth: int) -> bool:
-    """Tell, once the killer has seen its moment, whether all whom it was to kill had ended by themselves."""
+def came_too_late(desktop: Desktop, run: Run, what: str, nth: int, victims: str) -> bool:
+    """Tell, once the killer has seen its moment, whether whom it was to kill had ended by themselves."""
     answer = desktop.seen()
     assert answer.get("seen", {}).get(what) == nth, f"that point was not seen: {answer}, {run.said()}"
-    if answer["killed"]:
+    return had_ended(run, victims, answer["killed"])
+
+
+def had_ended(run: Run, victims: str, killed: list[int]) -> bool:
+    """Tell whether one that was asked to end had done so before it was killed, as a zombie can be."""
+    if killed and (victims == WORKER or run.wait() != 0):
         return False
     assert run.wait() == 0, run.said()
     return True
+
+
+class TooLateError(Exception):
+    """Who was to be killed had ended by himself."""
 
 
 def strike(run: Run, victims: str) -> None:
@@ -209,7 +221,8 @@ def reload_told(desktop: Desktop, run: Run, victims: str) -> None:
 
 def stop_asked(desktop: Desktop, run: Run, victims: str) -> None:
     run.kill(signal.SIGTERM)
-    strike(run, victims)
+    if had_ended(run, victims, kill_at.kill(run.pid, victims)):
+        raise TooLateError
 
 
 DONE: dict[tuple[str, str], Callable[[Desktop, Run, str], None]] = {
