@@ -20,8 +20,9 @@ PROGRAMS = (
     ip_network("2001:db8:200::/48"),
 )  # where programs, and nobody else, go
 
-# linux/if_packet.h, linux/if_ether.h
+# linux/if_packet.h, linux/if_ether.h, linux/if_arp.h
 ETH_P_ALL = 3
+ARPHRD_NONE = 0xFFFE  # what a TUN is
 PACKET_OUTGOING = 4
 SOL_PACKET, PACKET_STATISTICS = 263, 6
 SO_RCVBUFFORCE = 33
@@ -79,7 +80,7 @@ class Sniffer:
     def _listen(self) -> None:
         while True:
             try:
-                packet, (link, _, kind, _, _) = self._socket.recvfrom(HEADERS)
+                packet, (link, _, kind, hardware, _) = self._socket.recvfrom(HEADERS)
             except BlockingIOError:
                 self._empty_at = time.monotonic()
                 if self._ended:
@@ -87,6 +88,8 @@ class Sniffer:
                 select.select([self._socket], [], [], 0.05)
                 continue
             if kind != PACKET_OUTGOING or link in self._skipped:
+                continue
+            if not link and hardware == ARPHRD_NONE:  # it had a name, and is gone: only ours goes away
                 continue
             self.looked_at[link] += 1
             seen = look(link, packet)
