@@ -15,15 +15,21 @@ pytestmark = [
 
 PORT = 5201
 TRICKLE = 20e6  # bit/s
-TESTS = 3  # of a second: a virtual machine that does not run for 20 ms loses 2 % of one, whoever carries them
+# Of a second each: a virtual machine that does not run for 20 ms loses 2 % of one, whoever carries them, and
+# may not run for most of one.
+TESTS = 3
 
 
 @pytest.mark.parametrize("options", [[], ["-R"], ["-P", "8"], ["-P", "8", "-R"], ["--bidir"]], ids=" ".join)
 def test_tcp(lab: Lab, family: Family, options: list[str]) -> None:
-    end = iperf3(lab, family, *options)["end"]
-    assert end["sum_received"]["bits_per_second"] > TRICKLE
-    if "--bidir" in options:
-        assert end["sum_received_bidir_reverse"]["bits_per_second"] > TRICKLE
+    found = []
+    for _ in range(TESTS):
+        end = iperf3(lab, family, *options)["end"]
+        sums = ["sum_received", *(["sum_received_bidir_reverse"] if "--bidir" in options else [])]
+        found.append([end[each]["bits_per_second"] for each in sums])
+        if min(found[-1]) > TRICKLE:
+            return
+    raise AssertionError(f"bits per second: {found}")
 
 
 @pytest.mark.undisturbed
@@ -42,9 +48,13 @@ def test_udp_at_a_bearable_rate_loses_little(lab: Lab, family: Family, options: 
 @pytest.mark.parametrize("direction", [[], ["-R"]], ids=["up", "down"])
 def test_udp_overload_ends_in_order(lab: Lab, family: Family, direction: list[str]) -> None:
     """Nothing slows the sender down; what arrives is a flow, and the TCP connection beside it survives."""
-    end = iperf3(lab, family, "-u", "-b", "0", "-l", "1200", *direction)["end"]
-    assert end["sum"]["bits_per_second"] > TRICKLE
-    assert end["sum"]["lost_percent"] < 100
+    found = []
+    for _ in range(TESTS):
+        total = iperf3(lab, family, "-u", "-b", "0", "-l", "1200", *direction)["end"]["sum"]
+        if total["bits_per_second"] > TRICKLE and total["lost_percent"] < 100:
+            return
+        found.append(total)
+    raise AssertionError(f"{found}")
 
 
 def iperf3(lab: Lab, family: Family, *options: str) -> dict[str, Any]:  # Any: JSON
