@@ -46,6 +46,8 @@ class Board:
         self.width: Final = _USERS_AT + _PER_USER * len(users)
         self._memory: Final = mmap.mmap(-1, max(workers * self.width * _WORD, mmap.PAGESIZE))
         self.cells: Final = memoryview(self._memory).cast("q")
+        for worker in range(workers):  # who asks before they have begun must not see that some began later
+            self.cells[worker * self.width + STARTS] = 1
 
     def total(self, at: int) -> int:
         """Return the sum over the workers of one count."""
@@ -78,7 +80,7 @@ class Tally:
         self._cells[OPEN] = 0  # those of its predecessor in this place have died with it
         for user in range(len(board.users)):
             self._cells[_USERS_AT + user * _PER_USER + FLOWS_OPEN] = 0
-        self._cells[STARTS] += 1
+        self._cells[STARTS] += self._cells[PID] != 0  # the first in this place was counted beforehand
         self._cells[PID] = os.getpid()
 
     def add(self, what: int, count: int = 1) -> None:

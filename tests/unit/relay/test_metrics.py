@@ -48,6 +48,16 @@ def test_successor_goes_on_counting_but_has_nothing_open() -> None:
     assert board.total(STARTS) == 3
 
 
+def test_workers_are_counted_before_they_begin() -> None:
+    """Else somebody who asks meanwhile would see more and more of them, as where they die."""
+    board = Board(2, [])
+    assert board.total(STARTS) == 2
+    for number in (1, 0):
+        Tally(board, number)
+        assert board.total(STARTS) == 2
+    assert 0 not in board.pids()
+
+
 def test_what_a_child_counts_is_seen() -> None:
     board = Board(1, [])
     pid = os.fork()
