@@ -55,8 +55,10 @@ async def read_head(stream: Stream) -> HttpHead:
                 stream.rest = _rest_of(machine)
                 return HttpHead(event.method.decode(), event.target.decode("latin-1"), _fields(event))
         except h11.RemoteProtocolError as error:
-            status = "431 Request Header Fields Too Large" if error.error_status_hint == 431 else ""
-            raise RequestFailed(BAD, str(error), http_status=status) from error
+            if error.error_status_hint == 431:
+                why = f"the head has more than {MAX_HEAD} octets"
+                raise RequestFailed(BAD, why, http_status="431 Request Header Fields Too Large") from error
+            raise RequestFailed(BAD, str(error)) from error
         if event is not h11.NEED_DATA:
             raise RequestFailed(BAD, "that is no request")
         await stream.more()

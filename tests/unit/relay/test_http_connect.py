@@ -84,6 +84,11 @@ def test_what_is_no_request_is_refused(text: str, status: str) -> None:
     assert refused(caught.value).startswith(f"HTTP/1.1 {status} ".encode())
 
 
+def test_head_that_is_too_long_is_called_that() -> None:
+    with pytest.raises(RequestFailed, match=r"^the head has more than 16384 octets$"):
+        request_of("CONNECT a:1 HTTP/1.1\r\nX: " + "x" * 20_000)
+
+
 def test_head_that_is_cut_off_is_a_hang_up() -> None:
     with pytest.raises(HungUp):
         head_of("CONNECT a:1 HTT")
