@@ -38,7 +38,7 @@ def find_ring(
     if newest < 0:
         raise ConfigError(
             f"nothing was recorded: there is no {places[0]} (write enabled = true into [history] of "
-            "tunproxy.toml; --file names another place)"
+            "tunproxy.toml; of an up that root has started: sudo; --file names another place)"
         )
     return path
 
