@@ -32,7 +32,9 @@ def test_ring_that_was_written_last_is_looked_at(tmp_path: Path) -> None:
 
 
 def test_no_ring_is_told_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nothing was recorded: there is no .*enabled = true.*: sudo; --file"):
+    with pytest.raises(
+        ConfigError, match=r"nothing was recorded: there is no .*enabled = true.*: sudo; --file"
+    ):
         find_ring("", {"STATE_DIRECTORY": str(tmp_path)}, tmp_path / "none")
 
 
