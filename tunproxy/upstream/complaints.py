@@ -11,7 +11,8 @@ from tunproxy.logs.about import about
 
 # our choices
 QUIET: Final = 10.0  # seconds in which the same complaint is counted only
-MAX_KEPT: Final = 64  # complaints that are told apart; beyond, each is told
+MAX_KEPT: Final = 64  # complaints that are told apart; of those beyond, one stands for all
+OTHERS: Final = "other complaints, of more kinds than are told one by one"
 
 
 class Complaints:
@@ -32,15 +33,17 @@ class Complaints:
 
         Return whether a timer was set, which the loop has to be given a turn for.
         """
-        if why in self._more:
-            self._more[why] += 1
+        is_full = why not in self._more and len(self._more) - (OTHERS in self._more) >= MAX_KEPT
+        kept = OTHERS if is_full else why
+        if kept in self._more:
+            self._more[kept] += 1
             return False
         self._tell("%s: %s", what, why, extra=about(flow=what, upstream=upstream, rule=rule))
-        if len(self._more) >= MAX_KEPT or self._loop.is_closed():
+        if self._loop.is_closed():
             return False
-        self._more[why] = 0
-        self._upstreams[why] = upstream
-        self._timers[why] = self._loop.call_later(QUIET, self._on_quiet, why)
+        self._more[kept] = 0
+        self._upstreams[kept] = "" if is_full else upstream
+        self._timers[kept] = self._loop.call_later(QUIET, self._on_quiet, kept)
         return True
 
     def close(self) -> None:

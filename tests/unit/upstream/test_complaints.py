@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tunproxy.upstream import complaints
-from tunproxy.upstream.complaints import MAX_KEPT, Complaints
+from tunproxy.upstream.complaints import MAX_KEPT, OTHERS, Complaints
 
 
 @pytest.fixture
@@ -75,12 +75,22 @@ def test_end_tells_what_was_only_counted(taking: Complaints, told: list[str]) ->
     assert told[2:] == ["1 more flow: dead"]
 
 
-def test_too_many_kinds_are_told_each_and_not_kept(taking: Complaints, told: list[str]) -> None:
+def test_of_too_many_kinds_one_is_told_and_the_others_are_counted(
+    taking: Complaints, told: list[str], loop: asyncio.AbstractEventLoop
+) -> None:
+    """A stranger who makes up a user's name for each attempt writes no line for each."""
     for number in range(3 * MAX_KEPT):
-        taking.take("a flow", f"it said {number}")
-    assert len(told) == 3 * MAX_KEPT
-    assert not taking.take("a flow", f"it said {3 * MAX_KEPT - 1}")
-    assert len(told) == 3 * MAX_KEPT + 1
+        taking.take("a flow", f"it said {number}", "x")
+    assert told == [f"a flow: it said {number}" for number in range(MAX_KEPT + 1)]
+    assert not taking.take("a flow", "it said 0")
+    wait(loop, 0.03)
+    assert sorted(told[MAX_KEPT + 1 :]) == [
+        "1 more flow: it said 0",
+        f"{2 * MAX_KEPT - 1} more flows: {OTHERS}",
+    ]
+    wait(loop, 0.05)
+    taking.take("a flow", "it said something new")
+    assert told[-1] == "a flow: it said something new"
 
 
 def test_fields_say_which_flow_rule_and_upstream(loop: asyncio.AbstractEventLoop) -> None:
