@@ -15,10 +15,12 @@ where it sends everything from one port, the same flow grows without an answer (
 
 Only flows that go to a proxy on this host are looked at, which costs such a flow a look-up. Where we serve
 others as well, the proxy may be in a container, or behind this host: then nobody here knows whose its
-connections are. They come from the proxy's own address, or, where that is masqueraded, from one of ours.
+connections are. They come from the proxy's own address, or, where that is masqueraded, from one of ours. A
+proxy that is reached by the way out of this host is none of these.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -76,7 +78,8 @@ class _Count:
 class LoopGuard(FlowGuard):
     """is_here tells which addresses are this host's. clock is in seconds and never goes back.
 
-    serves_others says that what this host forwards is captured, too.
+    serves_others says that what this host forwards is captured, too. is_way_out tells of an address of this
+    host whether what leaves from there leaves by the way out.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class LoopGuard(FlowGuard):
         *,
         datagrams: DatagramTable | None = None,
         serves_others: bool = False,
+        is_way_out: Callable[[str], bool] = lambda address: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
@@ -98,6 +102,7 @@ class LoopGuard(FlowGuard):
         self._owners: Final = owners
         self._is_here: Final = is_here
         self._serves_others: Final = serves_others
+        self._is_way_out: Final = is_way_out
         self._clock: Final = clock
         self._counts: Final[OrderedDict[Target, _Count]] = OrderedDict()
         self._found: Final[dict[str, tuple[str, float]]] = {}  # by upstream: what was told, and when
@@ -107,7 +112,8 @@ class LoopGuard(FlowGuard):
         self._udp: Final = UdpLoops(loop, datagrams, self._suspect) if datagrams is not None else None
 
     def admits(self, info: FlowInfo, verdict: Verdict) -> bool:
-        if not self._is_watched(verdict):
+        least = self._least(verdict)
+        if not least:
             return True
         now = self._clock()
         count = self._count(info, now)
@@ -117,8 +123,8 @@ class LoopGuard(FlowGuard):
         count.flows += 1
         if self._udp is not None and info.protocol == "udp":
             self._udp.look()
-        if count.flows >= MANY:
-            self._ask(info, verdict, count, MANY)
+        if count.flows >= least:
+            self._ask(info, verdict, count, least)
         return True
 
     def _ask(self, info: FlowInfo, verdict: Verdict, count: _Count, least: int) -> None:
@@ -133,7 +139,7 @@ class LoopGuard(FlowGuard):
 
     def _suspect(self, info: FlowInfo, verdict: Verdict) -> None:
         """Look at one flow that sends and sends, and hears nothing."""
-        if self._is_watched(verdict):
+        if self._least(verdict):
             self._ask(info, verdict, self._count(info, self._clock()), 1)
 
     def document(self) -> dict[str, object]:
@@ -152,9 +158,15 @@ class LoopGuard(FlowGuard):
         for task in self._tasks:
             task.cancel()
 
-    def _is_watched(self, verdict: Verdict) -> bool:
+    def _least(self, verdict: Verdict) -> int:
+        """Return how many flows to a target are looked at; 0 where none is, as its proxy is far away.
+
+        Of flows to a proxy that is not on this host only very many, which are nobody's, are a loop.
+        """
         where = proxy_of(verdict)
-        return where is not None and (self._serves_others or self._is_local(where[0]))
+        if where is None:
+            return 0
+        return MANY if self._is_local(where[0]) else UNKNOWN_MANY if self._serves_others else 0
 
     def _is_local(self, host: str) -> bool:
         if host == "localhost":
@@ -202,10 +214,20 @@ class LoopGuard(FlowGuard):
         where = proxy_of(verdict)
         if client.pid >= 0 or where is None:
             return False
-        if proxy is None and self._is_local(where[0]):
+        is_local = self._is_local(where[0])
+        if proxy is None and is_local:
             return True
+        if not self._serves_others or not (is_local or self._is_behind(info)):
+            return False
         address = socket.inet_ntop(info.family, info.client)
-        return self._serves_others and (address == where[0] or self._is_here(address))
+        return address == where[0] or self._is_here(address)
+
+    def _is_behind(self, info: FlowInfo) -> bool:
+        """Tell whether the proxy of these flows is on a link other than the way out of this host."""
+        for sock in self._ways(info):
+            with contextlib.suppress(OSError):  # closed in this moment
+                return not self._is_way_out(str(sock.getsockname()[0]))
+        return False
 
     def _waiting(self, info: FlowInfo) -> int:
         """Return how many flows to a target have brought nothing."""

@@ -220,7 +220,8 @@ class Reconciler:
                 warn(each)
         self._past = past
         self._take_note(found)
-        about = {"local": sorted(map(str, found.local)), "renewals": self._renewals}
+        sources = [way.source for way in (found.ipv4, found.ipv6) if way is not None and way.source]
+        about = {"local": sorted(map(str, found.local)), "sources": sources, "renewals": self._renewals}
         self._told.say({**about, "loops": self._loops(found) if self._cuts_loops else []})
 
     def _on_failure(self, complaint: str) -> None:

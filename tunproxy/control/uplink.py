@@ -1,6 +1,7 @@
 """What a worker does when the supervisor tells it that the network around it is another one (``reconcile``).
 
     our addresses   flows that left from one that is gone are reset, ways through proxies opened anew
+    sources         those of them that we leave from by the way out
     renewals        the way out is another one, or the machine has slept: upstreams are tested anew, and
                     connections to resolvers, which may be dead without anybody saying so, are closed
     loops           over which versions of IP our own packets come back to us: new flows are refused there
@@ -63,15 +64,21 @@ class Uplink:
         self._renew: Final = renew
         self._refuse: Final = refuse
         self._renewals: int | None = None
+        self._sources: frozenset[str] = frozenset()
 
     def is_here(self, address: str) -> bool:
         """Tell whether an address is this host's, as of now. Raises ValueError for what is none."""
         return self.local.has(address)
 
+    def is_way_out(self, address: str) -> bool:
+        """Tell whether what leaves from an address of this host leaves by the way out."""
+        return address in self._sources
+
     def take(self, about: Mapping[str, Any]) -> dict[str, object]:
         """Take note of how things are; return how many flows that has cost."""
         local = LocalAddresses(tuple(map(str, about["local"])))
         renewals = int(about["renewals"])
+        self._sources = frozenset(map(str, about.get("sources", ())))
         self._refuse(tuple(map(int, about.get("loops", ()))))
         before, self.local = self.local, local
         is_first = self._renewals is None

@@ -163,6 +163,7 @@ class WorkerParts:
         guard = LoopGuard(
             self._loop, self._dataplane, self._tcp, self._owners, self._uplink.is_here,
             datagrams=self._datagrams, serves_others=settings.serves_others,
+            is_way_out=self._uplink.is_way_out,
         )  # fmt: skip
         self._tcp.guard = guard
         self._datagrams.guard_by(guard)

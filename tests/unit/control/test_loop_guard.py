@@ -63,6 +63,7 @@ class World:
         *,
         serves_others: bool = False,
         ours: tuple[str, ...] = ("127.0.0.1", "192.0.2.1"),
+        sources: tuple[str, ...] = (),
     ) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=300)
         self.loop = asyncio.new_event_loop()
@@ -78,6 +79,7 @@ class World:
             self.owners,
             lambda address: address in ours,
             serves_others=serves_others,
+            is_way_out=lambda address: address in sources,
             clock=lambda: self.now,
         )
         self.proxied = Verdict(CONVERSE, "local", address, port)
@@ -203,6 +205,14 @@ def test_proxy_behind_this_host_is_known_by_where_flows_come_from(
             assert "come from what this host forwards, where the upstream work is (leave" in caplog.text
             assert "--exclude-interface" in caplog.text
             assert not any(made.flows(3, 40_000))
+
+
+def test_proxy_that_the_way_out_leads_to_is_not_behind_this_host() -> None:
+    """However many wait for it: a measurement in a container, say, whose connections are masqueraded."""
+    with world(UNKNOWN, UNKNOWN, serves_others=True, ours=(CLIENT,), sources=("127.0.0.1",)) as made:
+        made.proxied = Verdict(CONVERSE, "work", FAR, 1080)
+        assert all(made.flows(2 * UNKNOWN_MANY))
+        assert made.guard.document()["cut"] == 0
 
 
 def test_published_port_that_a_program_here_carries_into_a_container_is_cut_too(

@@ -102,6 +102,7 @@ def test_worker_is_told_once_how_things_are_and_again_when_they_change(
         noticed: list[int] = []
         async with keeping(worker, on_change=lambda: noticed.append(1)) as network:
             assert "192.0.2.1/32" in worker.told[0]["local"]  # type: ignore[operator]
+            assert worker.told[0]["sources"] == ["192.0.2.1"]
             network.look_again()
             network.look_again()
             ip("route add 203.0.113.0/24 via 192.0.2.254")

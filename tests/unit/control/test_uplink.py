@@ -56,6 +56,15 @@ def test_what_may_be_dead_is_renewed_once_for_each_renewal_and_not_at_the_start(
     assert renewed == ["x"]
 
 
+def test_way_out_is_known_by_the_addresses_that_it_is_left_from() -> None:
+    uplink = Uplink((Table(),))
+    assert not uplink.is_way_out("192.0.2.1")
+    uplink.take({"local": HOME, "renewals": 0, "sources": ["192.0.2.1"]})
+    assert (uplink.is_way_out("192.0.2.1"), uplink.is_way_out("198.18.0.1")) == (True, False)
+    uplink.take({"local": HOME, "renewals": 0, "sources": []})
+    assert not uplink.is_way_out("192.0.2.1")
+
+
 def test_versions_over_which_we_come_back_are_passed_on() -> None:
     refused: list[tuple[int, ...]] = []
     uplink = Uplink((Table(),), refuse=lambda versions: refused.append(tuple(versions)))
