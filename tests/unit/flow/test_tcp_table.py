@@ -318,9 +318,10 @@ def test_table_full_syn_is_left_unanswered_until_there_is_room() -> None:
 def test_too_many_opening_syn_gets_a_cookie_until_there_is_room() -> None:
     opener = FakeOpener()
     with contextlib.closing(Rig(decider=StaticDecider(Verdict(OPEN, "proxy")), opener=opener)) as rig:
-        for number in range(int(MAX_EMBRYOS) + 1):
-            client = Client(rig, port=1 + number)
-            client.syn()
+        with rig.at_once():
+            for number in range(int(MAX_EMBRYOS) + 1):
+                client = Client(rig, port=1 + number)
+                client.syn()
         assert len(rig.table) == MAX_EMBRYOS
         assert [answer.names for answer in client.received] == ["SYN ACK"]
         assert (rig.counters.cookies_sent, rig.drops()) == (1, {})
