@@ -104,7 +104,7 @@ def use(
     world = World(monkeypatch, **how)
 
     async def go() -> None:
-        async with asyncio.timeout(30), world.app.run_test(size=size) as pilot:
+        async with asyncio.timeout(90), world.app.run_test(size=size) as pilot:
             world.feed.functions["on_found"](FOUND)
             world.tell(*ROWS)
             world.tell(octets=((2, 0, 500), (3, 0, 100)))
