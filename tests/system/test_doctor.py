@@ -10,7 +10,7 @@ import pytest
 
 from tests.system.hostlab import TUNPROXY, UPLINK, WORLD_IPV4, HostLab, eventually, host_for_tests, read_line
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 
 TUN = "doctor0"
 USER = "47110"
