@@ -73,11 +73,11 @@ def update(name: str, config: RuleSetConfig, progress: Progress) -> Update:
         error.close()  # which is the answer as well
         if error.code == NOT_MODIFIED:
             return Update(os.stat(config.path).st_size, is_new=False)
-        raise _failed(name, f"the server says {error.code} {error.reason}".rstrip()) from None
+        raise _failed(name, config, f"the server says {error.code} {error.reason}".rstrip()) from None
     except urllib.error.URLError as error:
-        raise _failed(name, _words(error.reason)) from None
+        raise _failed(name, config, _words(error.reason)) from None
     except (OSError, HTTPException, ValueError) as error:
-        raise _failed(name, _words(error)) from None
+        raise _failed(name, config, _words(error)) from None
     data, date = found
     progress.begins(f"reading {name}")
     skipped = _looked_at(name, config, data)
@@ -139,7 +139,7 @@ def _looked_at(name: str, config: RuleSetConfig, data: bytes) -> int:
     try:
         content = Sets({name: config}, {config.path: data}, SetCache()).check(name)
     except RuleError as error:
-        raise _failed(name, f"what came cannot be used: {error.message}") from None
+        raise _failed(name, config, f"what came cannot be used: {error.message}") from None
     if content is None:
         return 0
     if content.tries:  # packed: whoever has put them there, they are rules
@@ -148,9 +148,11 @@ def _looked_at(name: str, config: RuleSetConfig, data: bytes) -> int:
     entries = sum(len(each) for each in names) + len(content.ranges) + len(content.conditions)
     skipped = content.skipped
     if not entries and not skipped:
-        raise _failed(name, "what came cannot be used: there is nothing in it")
+        raise _failed(name, config, "what came cannot be used: there is nothing in it")
     if len(skipped) >= entries:
-        raise _failed(name, f"what came cannot be used: {len(skipped)} entries are none ({skipped[0][1]})")
+        raise _failed(
+            name, config, f"what came cannot be used: {len(skipped)} entries are none ({skipped[0][1]})"
+        )
     return len(skipped)
 
 
@@ -169,8 +171,9 @@ def _date(text: str) -> float:
         return 0.0
 
 
-def _failed(name: str, why: str) -> DownloadError:
-    return DownloadError(f"rule set {name}: {why}; the old file stays")
+def _failed(name: str, config: RuleSetConfig, why: str) -> DownloadError:
+    stays = "; the old file stays" if os.path.exists(config.path) else ""
+    return DownloadError(f"rule set {name}: {why}{stays}")
 
 
 def _words(error: object) -> str:
