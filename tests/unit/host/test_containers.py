@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.isolation import isolated, needs_namespaces
+from tests.unit.waiting import eventually
 from tunproxy.host import libc
 from tunproxy.host.cgroups import hierarchy
 from tunproxy.host.containers import app_of, app_of_process, container_name, container_of
@@ -142,6 +143,8 @@ def test_real_process_in_the_group_of_a_container() -> None:
         with subprocess.Popen(["called so", "60"], executable="/bin/sleep") as process:
             (inner / "cgroup.procs").write_text(str(process.pid))
             try:
+                # execve has ended for its parent a moment before the kernel has the arguments (exec_mmap).
+                assert eventually(Path(f"/proc/{process.pid}/cmdline").read_bytes)
                 found = describe_process(process.pid, 1000)
             finally:
                 process.kill()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.isolation import isolated, needs_namespaces
+from tests.unit.waiting import eventually
 from tunproxy.errors import SystemChangeError
 from tunproxy.host.process import Group, describe_process, find_by_command, pids, read_group
 
@@ -32,6 +33,8 @@ def test_real_process(tmp_path: Path) -> None:
     shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
     with subprocess.Popen(["called so", "60"], executable=program) as process:
         try:
+            # execve has ended for its parent a moment before the kernel has the arguments (exec_mmap).
+            assert eventually(Path(f"/proc/{process.pid}/cmdline").read_bytes)
             found = describe_process(process.pid, 1000)
             assert (found.pid, found.uid, found.name) == (process.pid, 1000, program.name)
             assert (found.path, found.argv0, found.why) == (str(program), "called so", "")
