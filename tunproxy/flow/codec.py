@@ -10,9 +10,8 @@ from tunproxy.errors import RemoteProtocolError
 # our choice: what one call of decode returns at most, whatever a few octets unfold to
 MOST_DECODED: Final = 1 << 18
 
-WANTS_ANSWERS: Final = (
-    "it wants answers and takes none"  # who has a codec say more and more, and reads nothing
-)
+# of who has a codec say more and more, and reads nothing
+WANTS_ANSWERS: Final = "it wants answers and takes none"
 
 
 class CodecError(RemoteProtocolError):

@@ -6,6 +6,7 @@ import ssl
 from typing import Final
 
 from tunproxy.errors import RemoteProtocolError, UpstreamError
+from tunproxy.flow.life import failure_text
 from tunproxy.flow.verdict import FlowInfo
 from tunproxy.upstream.base import REFUSED, SILENT, UNREACHABLE, OpenError, Upstream
 from tunproxy.upstream.knowledge import IPV6
@@ -56,9 +57,7 @@ def words_of(error: BaseException) -> str:
     """Return what a failure is, for people."""
     if isinstance(error, ssl.SSLError):
         return tls_words(error)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+    return failure_text(error)
 
 
 def learn_from(upstream: Upstream, error: BaseException, how: str = "seen") -> None:
