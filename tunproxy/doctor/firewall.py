@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from tunproxy.errors import SystemChangeError
-from tunproxy.host import privileges
+from tunproxy.host import kill_switch, privileges
 from tunproxy.host.nft import NftTable
 
 OUTPUT: Final = "output"
@@ -20,7 +20,6 @@ INPUT: Final = "input"
 
 _NAME: Final = "tunproxy_probe"
 _OWN: Final = "tunproxy_"  # tables of ours, which stop nothing of a program's but for the kill switch
-_KILL_SWITCH: Final = "tunproxy_kill_switch"
 _MAX_TOLD: Final = 6  # our choice: chains that are named
 
 
@@ -52,7 +51,7 @@ class Checkpoints:
             found = self._table.chains_at(hook)
         except SystemChangeError:
             return []
-        told = [each for each in found if not each.table.startswith(_OWN) or each.table == _KILL_SWITCH]
+        told = [each for each in found if not each.table.startswith(_OWN) or each.table == kill_switch.NAME]
         named = [f"{each.family} {each.table} {each.name} (policy {each.policy})" for each in told]
         return named[:_MAX_TOLD]
 
