@@ -15,7 +15,8 @@ Vocabulary
     worker      the process that carries the packets, under a user of its own
 
 Theory of operation
-    ``netlink`` is the one file that knows pyroute2, with ``rule_messages``; ``pyroute`` loads what it needs.
+    ``netlink`` is the file that knows pyroute2, with ``rule_messages``; ``pyroute`` loads what it needs.
+    ``nft`` asks it for tables where libnftables is missing, ``ethtool`` for settings of links.
     ``links``, ``routes``, ``rules`` and ``lane``, with ``exceptions``, hold the changes. ``scope`` says what
     rules are made of; ``cgroups`` has programs of a control group marked, ``answer_marks`` what is forwarded
     as an answer, ``nft`` holds a table of nftables, all for as long as we live.

@@ -145,9 +145,8 @@ def has_table(name: str) -> bool:
 
 def delete_table(name: str) -> None:
     """Remove the table ``inet NAME``, if it is there, also without libnftables. Raises SystemChangeError."""
-    if not privileges.has_capabilities(
-        privileges.CAP_NET_ADMIN
-    ):  # pyroute2 would wait for an answer for ever
+    # pyroute2 would wait for ever for an answer to who may not ask.
+    if not privileges.has_capabilities(privileges.CAP_NET_ADMIN):
         raise SystemChangeError(f"cannot remove the nftables table {name}: {_why(_DENIED)}")
     try:
         with _tables() as tables:
