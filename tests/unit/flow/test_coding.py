@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.unit.codecs.answering import Answering
 from tests.unit.codecs.streams import noise
 from tests.unit.flow.rig import Client, FakeOpener, Rig, read_exactly
 from tunproxy.codecs.named import make
@@ -135,22 +136,6 @@ class Passing(Codec):
 
     def decode(self, data: bytes) -> bytes:
         return data
-
-
-class Answering(Codec):
-    """Has a great deal to say to whatever arrives."""
-
-    ANSWER = b"!" * 100_000
-
-    def __init__(self) -> None:
-        self.heard = 0
-
-    def decode(self, data: bytes) -> bytes:
-        self.heard += len(data)
-        return b""
-
-    def answer(self) -> bytes:
-        return self.ANSWER
 
 
 class Noting(FakeOpener):

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.unit.relay.test_pump import Answering
+from tests.unit.codecs.answering import Answering
 from tests.unit.relay.world import LOOPBACK, Client, nobody, pair, run, service_of, target
 from tunproxy.codecs.capsules import CapsuleReader, emit_datagram
 from tunproxy.relay.connect_udp import MOST_UNSENT, UdpTunnel

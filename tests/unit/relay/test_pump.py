@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from tests.unit.codecs.answering import Answering
 from tests.unit.codecs.streams import noise
 from tests.unit.relay.world import pair, run, tally_of
 from tunproxy.codecs.named import make
@@ -50,20 +51,6 @@ def flowing(
 def reset(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
-
-
-class Answering(Codec):
-    """Has a great deal to say to whatever arrives."""
-
-    def __init__(self) -> None:
-        self.heard = 0
-
-    def decode(self, data: bytes) -> bytes:
-        self.heard += len(data)
-        return b""
-
-    def answer(self) -> bytes:
-        return bytes(200_000)
 
 
 def read_all(sock: socket.socket) -> bytes:
